@@ -1,0 +1,81 @@
+"""The command line: `detq run`, `eval`, `predict`, `train`, `list`, `env`.
+
+Each command is one module here with one function; nothing heavy is imported before a command runs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+import detq
+from detq.errors import DetqError
+
+__all__ = ["app", "main"]
+
+# command -> "module:function"; the order is that of `detq --help`
+COMMANDS = {
+    "run": "detq.cli.run:run_command",
+    "eval": "detq.cli.eval:evaluate_command",
+    "predict": "detq.cli.predict:predict_command",
+    "train": "detq.cli.train:train_command",
+    "list": "detq.cli.list:list_command",
+    "env": "detq.cli.env:env_command",
+}
+
+app = typer.Typer(
+    name="detq",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Which quantization of an object detector to ship on a CPU, what it buys, and a gate that keeps it.
+
+    Start with `detq run --data synthetic:traffic?n=50 --out first-run`: the packaged car detector in fp32 and in dynamic
+    int8, on fifty rendered traffic scenes. Then put your own folder of images behind `--data`.
+    """,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"detq {detq.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[  # noqa: ARG001 - typer calls back with it
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _register() -> None:
+    for name, target in COMMANDS.items():
+        module, function = target.split(":")
+        app.command(name)(getattr(importlib.import_module(module), function))
+
+
+_register()
+
+
+def main() -> None:
+    """Run the command line: a user's mistake is one sentence on standard error and exit code 2, Ctrl-C is 130."""
+    try:
+        app(standalone_mode=True)
+    except DetqError as error:
+        print(f"detq: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("detq: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # `detq list | head` closes our standard output early; that is no error, and Python must not flush it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
