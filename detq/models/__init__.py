@@ -1,0 +1,1 @@
+"""Detectors: the list of them (`zoo`), their construction (`build`) and their weights (`weights`)."""

@@ -1,0 +1,218 @@
+"""Where a detector's parameters come from, and loading them: the packaged checkpoint, a file, COCO, or random."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+
+from detq.errors import WeightsError
+from detq.files import read_json
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from detq.models.state import State
+    from detq.models.zoo import ModelSpec
+
+__all__ = ["CHECKPOINTS", "LoadedModel", "WeightsSource", "load_model", "parse_weights"]
+
+CHECKPOINTS = Path(__file__).parent / "checkpoints"
+
+
+@dataclass(frozen=True)
+class WeightsSource:
+    """Where parameters come from.
+
+    Attributes:
+        kind: "packaged", "file", "coco", "random", or "own" (a user's own detector brings its own).
+        path: the file, for "packaged" and "file".
+        seed: for "random".
+    """
+
+    kind: str
+    path: str | None = None
+    seed: int | None = None
+
+    def describe(self) -> str:
+        """Return what a report says about it; no folder is named, so that reports can be shared."""
+        if self.kind == "random":
+            return f"random (seed {self.seed}): for timing only"
+        if self.kind == "coco":
+            return "torchvision COCO_V1"
+        return f"{self.kind}: {Path(self.path).name}" if self.path else self.kind
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A detector that is ready to run.
+
+    Attributes:
+        module: torchvision's module in eval mode.
+        classes: class names; torchvision's label k is `classes[k - 1]`.
+        source: where its parameters come from.
+        meaningful: False for random parameters, whose detections say nothing.
+    """
+
+    module: nn.Module
+    classes: tuple[str, ...]
+    source: WeightsSource
+    meaningful: bool
+
+
+def parse_weights(text: str | None, spec: ModelSpec, seed: int = 0) -> WeightsSource:
+    """Return the source that `--weights text` means for `spec`.
+
+    Without `text`: the packaged checkpoint where there is one, else COCO; a user's own detector brings its own.
+    """
+    word = None if text is None else text.lower()
+    if word == "random":
+        return WeightsSource("random", seed=seed)
+    if word in {"coco", "coco_v1"}:
+        return WeightsSource("coco")
+    if text is not None and word != "packaged":
+        return WeightsSource("file", path=text)
+    if spec.checkpoint is not None:
+        return WeightsSource("packaged", path=str(CHECKPOINTS / spec.checkpoint))
+    if word == "packaged":
+        raise WeightsError(f"--weights packaged: no checkpoint for {spec.name} comes with detq; give a file or coco")
+    return WeightsSource("own" if spec.own else "coco")
+
+
+def load_model(spec: ModelSpec, source: WeightsSource, classes: Sequence[str] | None = None) -> LoadedModel:
+    """Build `spec` with the parameters of `source`, in eval mode.
+
+    Args:
+        spec: which detector.
+        source: which parameters.
+        classes: names of torchvision's labels from 1. Only a file that does not bring names needs them; elsewhere they
+            rename the labels and must be as many.
+
+    Raises:
+        WeightsError: the parameters are missing, unreadable, or of another architecture or class count.
+        DetqError: for a user's own detector, see `detq.models.own.build_own`.
+    """
+    if spec.own:
+        module, names = _load_own(spec, source, classes)
+    elif source.kind == "random":
+        module, names = _load_random(spec, source, classes)
+    elif source.kind == "coco":
+        module, names = _load_coco(spec)
+    else:
+        module, names = _load_file(spec, source, classes)
+    chosen = tuple(classes) if classes else names
+    if len(chosen) != len(names):
+        raise WeightsError(
+            f"--classes: expected {len(names)} names, one for each class of {spec.name} with weights "
+            f"{source.describe()}, got {len(chosen)} ({', '.join(chosen[:5])})"
+        )
+    return LoadedModel(module.eval(), chosen, source, meaningful=source.kind != "random")
+
+
+Built = tuple["nn.Module", tuple[str, ...]]
+
+
+def _load_own(spec: ModelSpec, source: WeightsSource, classes: Sequence[str] | None) -> Built:
+    from detq.models.own import build_own
+    from detq.models.state import fit, read_state
+
+    if source.kind not in {"own", "file"}:
+        raise WeightsError(
+            f"--weights {source.kind}: {spec.name} is your own detector and brings its own weights; leave --weights "
+            "out or give a file"
+        )
+    module, names = build_own(spec.target)
+    if source.path is not None:
+        state = read_state(Path(source.path))
+        fit(module, state, spec.name)
+        names = state.classes or names
+    if not (names or classes):
+        raise WeightsError(f"--model {spec.name}: it has no attribute `classes`; name its labels from 1 with --classes")
+    return module, names or tuple(classes or ())
+
+
+def _load_random(spec: ModelSpec, source: WeightsSource, classes: Sequence[str] | None) -> Built:
+    from detq.models.build import build_module, coco_classes
+
+    names = tuple(classes) if classes else ("car",) if spec.packaged else coco_classes(spec)
+    return build_module(spec, len(names) + 1, seed=source.seed or 0), names
+
+
+def _load_coco(spec: ModelSpec) -> Built:
+    import torch
+    from torchvision.models import get_weight
+
+    from detq.models.build import coco_classes
+    from detq.targets import resolve
+
+    weights = get_weight(spec.coco_weights)
+    try:
+        module: nn.Module = resolve(spec.target)(weights=weights, progress=False)
+    except (OSError, RuntimeError) as error:
+        place = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(weights.url).path).name
+        raise WeightsError(
+            f"--weights coco: torchvision could not fetch {weights.url} ({_reason(error)}); put that file at {place}, "
+            "or use --weights FILE"
+        ) from None
+    return module, coco_classes(spec)
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "reason", None) or error).strip().splitlines()[0]
+
+
+def _load_file(spec: ModelSpec, source: WeightsSource, classes: Sequence[str] | None) -> Built:
+    from detq.models.build import build_module, set_norm_eps
+    from detq.models.state import count_classes, fit, read_state
+
+    path = Path(str(source.path))
+    if source.kind == "packaged" and not path.is_file():
+        raise WeightsError(
+            f"the packaged checkpoint {path.name} is not in this installation; install detq again, or use "
+            "--weights FILE"
+        )
+    state = read_state(path)
+    number = count_classes(state.tensors, spec) or 2
+    module = build_module(spec, number)
+    fit(module, state, spec.name)
+    if "resnet50" in spec.name and _is_torchvisions(path, spec):
+        # These were trained before FrozenBatchNorm2d got an eps; torchvision loads them with 0, so we do.
+        set_norm_eps(module, 0.0)
+    return module, _names(spec, state, number - 1, classes)
+
+
+def _is_torchvisions(path: Path, spec: ModelSpec) -> bool:
+    from torchvision.models import get_weight
+
+    # Its file names end in the first eight digits of the file's SHA-256: ..._coco-258fb6c6.pth
+    prefix = Path(urlparse(get_weight(spec.coco_weights).url).path).stem.rpartition("-")[2]
+    if path.suffix != ".pth":
+        return False
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest().startswith(prefix)
+
+
+def _names(spec: ModelSpec, state: State, number: int, classes: Sequence[str] | None) -> tuple[str, ...]:
+    from detq.models.build import coco_classes
+
+    card = state.path.with_suffix(".json")
+    names = state.classes
+    if names is None and card.is_file():
+        content: Any = read_json(card, WeightsError, "model card")
+        names = tuple(map(str, content["classes"])) if isinstance(content, dict) and "classes" in content else None
+    coco = coco_classes(spec)
+    names = names or (coco if number == len(coco) else tuple(classes or ()))
+    if not names:
+        raise WeightsError(
+            f"--weights {state.path}: the file has {number} class{'es' * (number > 1)} and no names; name them with "
+            f"--classes {','.join(f'NAME{k + 1}' for k in range(min(number, 3)))}{',…' * (number > 3)}"
+        )
+    if len(names) != number:
+        raise WeightsError(
+            f"--weights {state.path}: expected {number} class names, one for each class of its predictor besides "
+            f"background, got {len(names)} ({', '.join(names[:5])}); mend --classes"
+        )
+    return names

@@ -1,0 +1,115 @@
+"""The list of detectors that detq knows, as specs: reading it imports neither torch nor torchvision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from detq.errors import unknown_name
+
+__all__ = ["CHECKPOINT", "MODELS", "ModelSpec", "find_model"]
+
+CHECKPOINT = "car_fasterrcnn_mobilenet_v3_large_fpn.safetensors"
+"""File name of the packaged car detector, in `detq/models/checkpoints/`."""
+
+_DETECTION = "torchvision.models.detection"
+_ROI_CLASSES = "roi_heads.box_predictor.cls_score.weight"
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One detector.
+
+    Attributes:
+        name: what the user types and the first half of a variant's id. It is API.
+        target: dotted target of the callable that builds it.
+        coco_weights: name of torchvision's pretrained weights, or None for a user's own detector.
+        has_masks: it predicts instance masks beside boxes.
+        frozen_norm: its backbone's batch norm is `FrozenBatchNorm2d`, as in torchvision's pretrained form.
+        checkpoint: file name of the packaged checkpoint that fits it, or None.
+        class_key: the parameter whose first dimension counts the classes, background included.
+        rows_per_class: rows of that parameter a class (anchors a location in one-stage heads).
+    """
+
+    name: str
+    target: str
+    coco_weights: str | None = None
+    has_masks: bool = False
+    frozen_norm: bool = True
+    checkpoint: str | None = None
+    class_key: str = _ROI_CLASSES
+    rows_per_class: int = 1
+
+    @property
+    def packaged(self) -> bool:
+        """Whether a checkpoint for it comes with detq."""
+        return self.checkpoint is not None
+
+    @property
+    def own(self) -> bool:
+        """Whether it is a user's own detector, named as `package.module:callable`."""
+        return self.coco_weights is None
+
+
+MODELS: tuple[ModelSpec, ...] = (
+    ModelSpec(
+        "fasterrcnn_mobilenet_v3_large_fpn",
+        f"{_DETECTION}:fasterrcnn_mobilenet_v3_large_fpn",
+        "FasterRCNN_MobileNet_V3_Large_FPN_Weights.COCO_V1",
+        checkpoint=CHECKPOINT,
+    ),
+    ModelSpec(
+        "fasterrcnn_mobilenet_v3_large_320_fpn",
+        f"{_DETECTION}:fasterrcnn_mobilenet_v3_large_320_fpn",
+        "FasterRCNN_MobileNet_V3_Large_320_FPN_Weights.COCO_V1",
+        checkpoint=CHECKPOINT,
+    ),
+    ModelSpec(
+        "fasterrcnn_resnet50_fpn",
+        f"{_DETECTION}:fasterrcnn_resnet50_fpn",
+        "FasterRCNN_ResNet50_FPN_Weights.COCO_V1",
+    ),
+    ModelSpec(
+        "maskrcnn_resnet50_fpn",
+        f"{_DETECTION}:maskrcnn_resnet50_fpn",
+        "MaskRCNN_ResNet50_FPN_Weights.COCO_V1",
+        has_masks=True,
+    ),
+    ModelSpec(
+        "retinanet_resnet50_fpn",
+        f"{_DETECTION}:retinanet_resnet50_fpn",
+        "RetinaNet_ResNet50_FPN_Weights.COCO_V1",
+        class_key="head.classification_head.cls_logits.weight",
+        rows_per_class=9,
+    ),
+    ModelSpec(
+        "ssdlite320_mobilenet_v3_large",
+        f"{_DETECTION}:ssdlite320_mobilenet_v3_large",
+        "SSDLite320_MobileNet_V3_Large_Weights.COCO_V1",
+        frozen_norm=False,
+        class_key="head.classification_head.module_list.0.1.weight",
+        rows_per_class=6,
+    ),
+)
+
+_BY_NAME: Mapping[str, ModelSpec] = MappingProxyType({spec.name: spec for spec in MODELS})
+if len(_BY_NAME) != len(MODELS):
+    raise ValueError("two models in MODELS have the same name")
+
+
+def find_model(name: str) -> ModelSpec:
+    """Return the spec of a model of the list, or one made for a user's own `package.module:callable`.
+
+    A user's own detector is any `torch.nn.Module` with torchvision's detection interface: it takes a list of float
+    `(3, height, width)` images in [0, 1] and returns a list of `{"boxes", "scores", "labels"}`. It is imported when it
+    is built, not here.
+
+    Raises:
+        UnknownNameError: no such model; the message offers close matches.
+    """
+    if ":" in name:
+        return ModelSpec(name, name, frozen_norm=False)
+    if name not in _BY_NAME:
+        raise unknown_name("model", name, _BY_NAME)
+    return _BY_NAME[name]
