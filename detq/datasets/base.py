@@ -94,7 +94,7 @@ class Dataset(abc.ABC):
             try:
                 self.target(index)
             except DataError as error:
-                problems.extend(str(error).split("\n"))
+                problems.append(str(error))
             if len(problems) >= MOST_PROBLEMS:
                 break
             if progress is not None:

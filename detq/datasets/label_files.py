@@ -1,0 +1,149 @@
+"""Data sets with one text file of labels an image: what YOLO's and the corner format have in common."""
+
+from __future__ import annotations
+
+import abc
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detq.datasets.base import Dataset
+from detq.datasets.class_map import ClassTable
+from detq.datasets.geometry import fit_boxes
+from detq.datasets.images import image_size, read_image
+from detq.datasets.listing import Pairs
+from detq.errors import DataError
+from detq.types import GroundTruth, Sample
+
+__all__ = ["LabelFiles", "Lines", "parse_number", "read_label_file"]
+
+# Reading more label files than this for `identity` would no longer be quick.
+_FINGERPRINTED_FILES = 20_000
+
+
+@dataclass(frozen=True)
+class Lines:
+    """The parsed lines of a label file.
+
+    Attributes:
+        keys: what each line calls its class: an index or a word.
+        boxes: float64 `(N, 4)`, xyxy in pixels, as written: not yet checked against the image.
+        numbers: each line's number in the file, from 1.
+    """
+
+    keys: list[int | str]
+    boxes: NDArray[np.float64]
+    numbers: list[int]
+
+
+class LabelFiles(Dataset):
+    """Images with a text file of labels each. Boxes are in the frame of the upright image."""
+
+    def __init__(self, name: str, pairs: Pairs, table: ClassTable) -> None:
+        self.name = name
+        self.classes = table.classes
+        self._pairs = pairs
+        self._table = table
+        self._ignored: Counter[str] = Counter()
+        self._read: set[int] = set()  # images whose ignored boxes are counted
+
+    @abc.abstractmethod
+    def parse(self, text: str, size: tuple[int, int], path: str) -> Lines:
+        """Parse a label file's text, for an upright image of `size` (width, height) pixels."""
+
+    def __len__(self) -> int:
+        return len(self._pairs.images)
+
+    def image_id(self, index: int) -> str:
+        """Return the image's path below the images' folder, with `/`."""
+        return self._pairs.images[index]
+
+    def image_path(self, index: int) -> Path:
+        """Return the image's file."""
+        return self._pairs.root / self._pairs.images[index]
+
+    def load(self, index: int) -> Sample:
+        """Return an image with its boxes; an image without a label file is background."""
+        image = read_image(self.image_path(index))
+        return Sample(self.image_id(index), image, self._truth(index, (image.shape[1], image.shape[0])))
+
+    def target(self, index: int) -> GroundTruth:
+        """Return an image's boxes; of the image only the header is read."""
+        return self._truth(index, self.size(index))
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return the (width, height) of the upright image in pixels."""
+        return image_size(self.image_path(index))
+
+    @property
+    def ignored(self) -> Mapping[str, int]:
+        """Boxes of classes that the class map leaves out, in the images read up to now."""
+        return dict(self._ignored)
+
+    def _truth(self, index: int, size: tuple[int, int]) -> GroundTruth:
+        path = self._pairs.labels[index]
+        if path is None:
+            return GroundTruth.empty()
+        lines = self.parse(read_label_file(path), size, path)
+        labels = np.asarray([self._label(key, path, line) for key, line in zip(lines.keys, lines.numbers, strict=True)])
+        boxes = fit_boxes(lines.boxes, size, lambda row: f"{path}, line {lines.numbers[row]}")
+        if index not in self._read:
+            self._read.add(index)
+            left_out = (key for key, label in zip(lines.keys, labels, strict=True) if label < 0)
+            self._ignored.update(self._table.name(key) for key in left_out)
+        kept = labels >= 0
+        return GroundTruth(boxes[kept], labels[kept])
+
+    def _label(self, key: int | str, path: str, line: int) -> int:
+        try:
+            return self._table.label(key)
+        except KeyError:
+            known = ", ".join(
+                f"{known} ({name})" if name != known else name for known, name in self._table.names.items()
+            )
+            raise DataError(
+                f"{path}, line {line}: expected one of the classes {known}, found {key!r}; "
+                "correct the line or name the class in --classes or data.yaml"
+            ) from None
+
+    def _fingerprint(self) -> hashlib._Hash:
+        digest = super()._fingerprint()
+        digest.update(repr(sorted(self._table.labels.items(), key=str)).encode())
+        if len(self) <= _FINGERPRINTED_FILES:
+            for path in self._pairs.labels:
+                digest.update(b"\n" if path is None else hashlib.sha256(read_label_file(path).encode()).digest())
+        return digest
+
+
+def read_label_file(path: str | Path) -> str:
+    """Return a label file's text.
+
+    Raises:
+        DataError: it cannot be read, or is not UTF-8.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: expected a text file in UTF-8, found the byte {error.object[error.start]:#04x} at position "
+            f"{error.start}; save it as UTF-8 or write the labels again"
+        ) from None
+    except OSError as error:
+        raise DataError(f"label file {path} cannot be read: {error.strerror or error}; check its permissions") from None
+
+
+def parse_number(field: str) -> float | None:
+    """Return the number in `field`, or None for a word; NaN and infinity are numbers here, and found out later.
+
+    >>> parse_number("0.5"), parse_number("car"), parse_number("1_0")
+    (0.5, None, None)
+    """
+    try:
+        return None if "_" in field else float(field)
+    except ValueError:
+        return None

@@ -1,0 +1,165 @@
+"""Finding the images below a folder, and the label file of each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from detq.datasets.images import IMAGE_SUFFIXES
+from detq.errors import DataError
+
+__all__ = ["Pairs", "is_label", "list_images", "list_pairs", "scan"]
+
+# Texts that lie beside label files in the exports of common tools.
+_NO_LABELS = ("classes.txt", "labels.txt", "predefined_classes.txt", "requirements.txt", "license.txt")
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Images and their label files, in the order of the images' relative paths.
+
+    Attributes:
+        root: the folder that `images` are relative to.
+        images: paths with `/`.
+        labels: the path of each image's label file; None where it has none.
+    """
+
+    root: Path
+    images: list[str]
+    labels: list[str | None]
+
+
+def scan(root: Path) -> tuple[list[str], list[str]]:
+    """Return the images and the .txt files below `root`, as sorted relative paths with `/`; hidden ones do not count.
+
+    Raises:
+        DataError: the folder is missing or cannot be read.
+    """
+    images: list[str] = []
+    texts: list[str] = []
+    waiting, seen = [""], set()
+    try:
+        while waiting:
+            folder = waiting.pop()
+            status = (root / folder).stat()
+            if (status.st_dev, status.st_ino) in seen:  # a link to a folder above would go round for ever
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(root / folder) as entries:
+                for entry in entries:
+                    suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122  # a million Paths are slow
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir():
+                        waiting.append(f"{folder}{entry.name}/")
+                    elif suffix in IMAGE_SUFFIXES:
+                        images.append(folder + entry.name)
+                    elif suffix == ".txt":
+                        texts.append(folder + entry.name)
+    except OSError as error:
+        raise DataError(
+            f"data set folder {root} cannot be read: {error.strerror or error}; check the path and its permissions"
+        ) from None
+    return sorted(images), sorted(texts)
+
+
+def list_images(root: Path) -> list[str]:
+    """Return the images below `root` as sorted relative paths with `/`.
+
+    Raises:
+        DataError: there are none, or the folder cannot be read.
+    """
+    images, texts = scan(root)
+    if not images:
+        found = f"{len(texts)} text files and no image" if texts else "neither images nor text files"
+        kinds = " ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
+        raise DataError(f"data set folder {root}: expected images ({kinds}), found {found}; check the path")
+    return images
+
+
+def is_label(name: str) -> bool:
+    """Return whether the text file of this name may hold labels: class lists and readmes do not."""
+    base = name.rpartition("/")[2].lower()
+    return base not in _NO_LABELS and not base.startswith("readme")
+
+
+def list_pairs(folder: Path, *, allow_unlabelled: bool = False) -> Pairs:
+    """Pair each image below `folder` with its label file.
+
+    A label file has the image's name with `.txt` and lies where `images` in the image's path is replaced by `labels`,
+    or beside the image, or in a folder `Label` or `labels` beside it.
+
+    Raises:
+        DataError: no images; a label file without an image; an image without a label file (unless `allow_unlabelled`);
+            two images that share a label file.
+    """
+    image_root, label_root = _roots(folder)
+    images = list_images(image_root)
+    texts = [name for name in scan(label_root)[1] if is_label(name)]
+    known = set(texts)
+    found = [next((name for name in _candidates(image) if name in known), None) for image in images]
+    _no_shared_labels(image_root, images, found)
+    owned = {name for name in found if name is not None}
+    orphans = [name for name in texts if name not in owned]
+    if orphans:
+        raise DataError(
+            f"{label_root / orphans[0]}: expected an image of that name for each label file, found "
+            f"{len(orphans)} of {len(texts)} label files without one below {image_root}; "
+            "restore the images or remove the label files"
+        )
+    if not allow_unlabelled:
+        _no_missing_labels(image_root, label_root, images, found)
+    return Pairs(image_root, images, [None if name is None else os.path.join(label_root, name) for name in found])  # noqa: PTH118
+
+
+def _no_missing_labels(image_root: Path, label_root: Path, images: Sequence[str], found: Sequence[str | None]) -> None:
+    missing = [image for image, name in zip(images, found, strict=True) if name is None]
+    if missing:
+        expected = label_root / next(iter(_candidates(missing[0])))
+        raise DataError(
+            f"{image_root / missing[0]}: expected its labels in {expected}, found {len(missing)} of {len(images)} "
+            "images without a label file; add the files (an empty one says that the image is background), "
+            "or take such images as background with --allow-unlabelled"
+        )
+
+
+def _no_shared_labels(root: Path, images: Sequence[str], found: Sequence[str | None]) -> None:
+    owners: dict[str, str] = {}
+    for image, name in zip(images, found, strict=True):
+        if name is not None and owners.setdefault(name, image) != image:
+            raise DataError(
+                f"{root / image}: expected one image for each label file, found {name} to be that of "
+                f"{owners[name]} as well; rename one of the images with its labels"
+            )
+
+
+def _roots(folder: Path) -> tuple[Path, Path]:
+    """Return the folders that hold the images and the labels."""
+    if (folder / "images").is_dir() and (folder / "labels").is_dir():
+        return folder / "images", folder / "labels"
+    parts = Path(os.path.abspath(folder)).parts  # noqa: PTH100  # `resolve` would follow links away from the labels
+    swapped = Path(*_swap(parts))
+    return folder, swapped if swapped.parts != parts and swapped.is_dir() else folder
+
+
+def _swap(parts: Sequence[str]) -> list[str]:
+    """Replace the last `images` among the parts of a path by `labels`."""
+    swapped = list(parts)
+    for at in reversed(range(len(swapped))):
+        if swapped[at] == "images":
+            swapped[at] = "labels"
+            break
+    return swapped
+
+
+def _candidates(image: str) -> tuple[str, ...]:
+    """Return where the labels of `image` may lie, most likely first."""
+    path = PurePosixPath(image).with_suffix(".txt")
+    swapped = "/".join([*_swap(path.parts[:-1]), path.name])
+    return tuple(
+        dict.fromkeys(
+            (swapped, str(path), str(path.parent / "Label" / path.name), str(path.parent / "labels" / path.name))
+        )
+    )

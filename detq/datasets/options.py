@@ -1,0 +1,108 @@
+"""How a data set is to be read: options from the command line, or from the query after its path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from detq.errors import DataError, unknown_name
+
+__all__ = ["Options", "parse_classes", "parse_location"]
+
+_FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+# What a query calls an option -> the field below.
+_QUERY = {
+    "format": "format",
+    "classes": "classes",
+    "map": "class_map",
+    "split": "split",
+    "allow_unlabelled": "allow_unlabelled",
+    "unlabelled": "unlabelled",
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to read a data set.
+
+    Attributes:
+        format: a format's name; None to recognise it.
+        classes: the names that the files' class numbers are indices into; None for the data set's own.
+        class_map: which classes to keep and merge, `car=1,2;truck=4`; None for all.
+        split: which part of a `data.yaml` to read: train, val or test.
+        allow_unlabelled: an image without a label file is background instead of a mistake.
+        unlabelled: there are no labels, or they are not to be read.
+    """
+
+    format: str | None = None
+    classes: tuple[str, ...] | None = None
+    class_map: str | None = None
+    split: str | None = None
+    allow_unlabelled: bool = False
+    unlabelled: bool = False
+
+
+def parse_classes(text: str) -> tuple[str, ...]:
+    """Return class names from `pedestrian,car,…`, or from a file with one name a line.
+
+    Raises:
+        DataError: the file does not exist or names nothing.
+    """
+    path = Path(text)
+    if path.suffix.lower() in (".txt", ".names", ".list") or (path.name != text and "," not in text):
+        return read_names(path)
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise DataError(f"--classes: expected names such as pedestrian,car, found an empty one in {text!r}")
+    return names
+
+
+def read_names(path: Path) -> tuple[str, ...]:
+    """Return the class names in a file with one name a line; blank lines at its end do not count."""
+    try:
+        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").rstrip().splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"--classes: expected a text file with one name a line in {path}, found: {error}") from None
+    if not all(names) or not names:
+        raise DataError(f"--classes: expected one name a line in {path}, found an empty line or file; remove it")
+    return tuple(names)
+
+
+def parse_location(path: str | Path, options: Options) -> tuple[Path, Options]:
+    """Split `DIR?map=car=1,2&format=yolo` into the path and the options, unless a file of that very name exists.
+
+    Raises:
+        DataError: an option is unknown or malformed, or `options` says otherwise.
+    """
+    text, mark, query = str(path).rpartition("?")
+    if not mark or Path(path).exists():
+        return Path(path).expanduser(), options
+    for part in filter(None, query.split("&")):
+        name, _, raw = part.partition("=")
+        if name not in _QUERY:
+            raise unknown_name(f"option in {str(path)!r}", name, _QUERY)
+        options = _with(options, _QUERY[name], name, unquote(raw))
+    return Path(text).expanduser(), options
+
+
+def _with(options: Options, field: str, name: str, raw: str) -> Options:
+    value: Any = raw
+    if field == "classes":
+        value = parse_classes(raw)
+    elif isinstance(getattr(options, field), bool):
+        value = _FLAGS.get(raw.lower())
+    if value in (None, ""):
+        raise DataError(f"option {name} of a data set: expected {'1 or 0' if raw else 'a value'}, found {raw!r}")
+    given = getattr(options, field)
+    if given and given != value:
+        raise DataError(
+            f"option {name} of a data set is given twice: {_show(given)} as an option, {raw!r} in the path; keep one"
+        )
+    return replace(options, **{field: value})
+
+
+def _show(given: str | Sequence[str] | bool) -> str:
+    return given if isinstance(given, str) else str(given) if isinstance(given, bool) else ",".join(given)
