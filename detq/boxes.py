@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = [
     "as_boxes",
     "box_area",
+    "box_intersection",
     "box_iou",
     "clip_boxes",
     "cxcywhn_to_xyxy",
@@ -45,6 +46,15 @@ def box_area(boxes: ArrayLike) -> Doubles:
     return np.asarray(sides[:, 0] * sides[:, 1])
 
 
+def box_intersection(a: ArrayLike, b: ArrayLike) -> Doubles:
+    """Return the area in square pixels that every box in `a` shares with every box in `b`, float64 `(N, M)`."""
+    first, second = as_boxes(a).astype(np.float64), as_boxes(b).astype(np.float64)
+    top_left = np.maximum(first[:, None, :2], second[None, :, :2])
+    bottom_right = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    sides = np.maximum(bottom_right - top_left, 0.0)
+    return np.asarray(sides[..., 0] * sides[..., 1])
+
+
 def box_iou(a: ArrayLike, b: ArrayLike) -> Doubles:
     """Return the intersection over union of every box in `a` with every box in `b`.
 
@@ -58,12 +68,8 @@ def box_iou(a: ArrayLike, b: ArrayLike) -> Doubles:
     Returns:
         float64 `(N, M)`, each value in [0, 1]; `(N, 0)` and `(0, M)` where a side is empty.
     """
-    first, second = as_boxes(a).astype(np.float64), as_boxes(b).astype(np.float64)
-    top_left = np.maximum(first[:, None, :2], second[None, :, :2])
-    bottom_right = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    sides = np.maximum(bottom_right - top_left, 0.0)
-    shared = sides[..., 0] * sides[..., 1]
-    union = box_area(first)[:, None] + box_area(second)[None, :] - shared
+    shared = box_intersection(a, b)
+    union = box_area(a)[:, None] + box_area(b)[None, :] - shared
     # Not `shared / union`: where both areas are 0 that is 0 / 0, and a denormal union can round the ratio above 1.
     ratio = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
     return np.asarray(np.minimum(ratio, 1.0))

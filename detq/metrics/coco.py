@@ -1,0 +1,204 @@
+"""COCO's AP and AR by faster-coco-eval, and how AP changes from one variant to another, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detq.metrics.bootstrap import Interval, draw_weights, percentile_interval
+from detq.metrics.curves import average_precision_plan, average_precisions
+from detq.types import Detections, GroundTruth
+
+__all__ = ["AP_METRICS", "CocoResult", "coco_evaluate", "paired_ap_difference"]
+
+AP_METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+
+
+@dataclass(frozen=True)
+class CocoResult:
+    """COCO's twelve numbers for boxes, each in [0, 1], or None where there is nothing to find.
+
+    Attributes:
+        AP: average precision, mean over IoU 0.50, 0.55, … 0.95 and over classes.
+        AP50: at IoU 0.5.
+        AP75: at IoU 0.75.
+        APs: AP of objects below 32² px.
+        APm: AP of objects from 32² to 96² px.
+        APl: AP of objects above 96² px.
+        AR1: average recall with one detection an image and class.
+        AR10: with ten.
+        AR100: with a hundred.
+        ARs: AR100 of objects below 32² px.
+        ARm: AR100 of objects from 32² to 96² px.
+        ARl: AR100 of objects above 96² px.
+    """
+
+    AP: float | None
+    AP50: float | None
+    AP75: float | None
+    APs: float | None
+    APm: float | None
+    APl: float | None
+    AR1: float | None
+    AR10: float | None
+    AR100: float | None
+    ARs: float | None
+    ARm: float | None
+    ARl: float | None
+
+
+def coco_evaluate(
+    detections: Sequence[Detections], truths: Sequence[GroundTruth], classes: Sequence[str]
+) -> CocoResult:
+    """Return COCO's box metrics.
+
+    Args:
+        detections: one for each image, labels as indices into `classes`; the best 100 of each class count.
+        truths: the same images in the same order.
+        classes: the classes to evaluate; one without objects is left out of every mean, as COCO does.
+
+    Raises:
+        ValueError: unequal lengths, or a label that is no index into `classes`.
+    """
+    _check(detections, truths, classes)
+    if not any(len(truth) for truth in truths):
+        return CocoResult(*[None] * 12)
+    from faster_coco_eval import COCOeval_faster
+
+    truth, found = _datasets(detections, truths, classes)
+    evaluation = COCOeval_faster(truth, found, "bbox", print_function=_quiet)
+    evaluation.evaluate()
+    evaluation.accumulate()
+    return _summary(
+        np.asarray(evaluation.eval["precision"], np.float64), np.asarray(evaluation.eval["recall"], np.float64)
+    )
+
+
+def paired_ap_difference(
+    reference: Sequence[Detections],
+    candidate: Sequence[Detections],
+    truths: Sequence[GroundTruth],
+    classes: Sequence[str],
+    *,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> dict[str, Interval | None]:
+    """Return candidate − reference of each of `AP_METRICS` with its 95 % interval; None where nothing is to be found.
+
+    Images are drawn with replacement, both variants on the same draw. An image drawn twice counts twice.
+
+    Args:
+        reference: detections of the variant to compare with, one for each image.
+        candidate: detections of the other variant.
+        truths: the same images in the same order.
+        classes: the classes to evaluate.
+        replicates: number of draws.
+        seed: decides the draws.
+
+    Raises:
+        ValueError: unequal lengths, or a label that is no index into `classes`.
+    """
+    plans = []
+    for detections in (reference, candidate):
+        _check(detections, truths, classes)
+        plans.append(average_precision_plan(detections, truths, len(classes)))
+
+    def difference(weights: NDArray[np.int64]) -> NDArray[np.float64]:
+        before, after = (_average(average_precisions(plan, weights)) for plan in plans)
+        return after - before
+
+    estimate = difference(np.ones(len(truths), np.int64))
+    if not truths or np.isnan(estimate).all():
+        return dict.fromkeys(AP_METRICS)
+    draws = np.stack([difference(weights) for weights in draw_weights(len(truths), replicates, seed)])
+    return {
+        name: None if np.isnan(value) else percentile_interval(value, draws[:, column])
+        for column, (name, value) in enumerate(zip(AP_METRICS, estimate, strict=True))
+    }
+
+
+def _check(detections: Sequence[Detections], truths: Sequence[GroundTruth], classes: Sequence[str]) -> None:
+    if len(detections) != len(truths):
+        raise ValueError(f"detections must be one for each of {len(truths)} images, got {len(detections)}")
+    items: list[Detections | GroundTruth] = [*detections, *truths]
+    for item in items:
+        if len(item) and not 0 <= item.labels.min() <= item.labels.max() < len(classes):
+            raise ValueError(f"labels must be indices into {len(classes)} classes, got {item.labels}")
+
+
+def _datasets(detections: Sequence[Detections], truths: Sequence[GroundTruth], classes: Sequence[str]) -> list[Any]:
+    from faster_coco_eval import COCO
+
+    annotations: list[list[dict[str, Any]]] = [[], []]
+    for image, (found, truth) in enumerate(zip(detections, truths, strict=True), start=1):
+        rows = zip(_xywh(truth), truth.labels.tolist(), truth.areas_px.tolist(), truth.crowd.tolist(), strict=True)
+        annotations[0] += [
+            {"image_id": image, "category_id": label + 1, "bbox": box, "area": area, "iscrowd": int(crowd)}
+            for box, label, area, crowd in rows
+        ]
+        scored = zip(_xywh(found), found.labels.tolist(), found.scores.tolist(), strict=True)
+        annotations[1] += [
+            {"image_id": image, "category_id": label + 1, "bbox": box, "area": box[2] * box[3], "score": score}
+            for box, label, score in scored
+        ]
+    result = []
+    for rows_of in annotations:
+        data = COCO(print_function=_quiet)
+        # Ids start at 1: in the library 0 also means "unmatched".
+        data.dataset = {
+            "images": [{"id": image} for image in range(1, len(truths) + 1)],
+            "categories": [{"id": label, "name": name} for label, name in enumerate(classes, start=1)],
+            "annotations": [{"id": number, **row} for number, row in enumerate(rows_of, start=1)],
+        }
+        data.createIndex()
+        result.append(data)
+    return result
+
+
+def _xywh(found: Detections | GroundTruth) -> list[list[float]]:
+    # In float64, where the difference of two float32 coordinates is exact.
+    corners = found.boxes.astype(np.float64)
+    rows: list[list[float]] = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1).tolist()
+    return rows
+
+
+def _summary(precision: NDArray[np.float64], recall: NDArray[np.float64]) -> CocoResult:
+    """Average arrays of shape (T, R, K, A, M) and (T, K, A, M), in which -1 stands for undefined."""
+    curves = precision[..., -1]
+    return CocoResult(
+        AP=_mean(curves[..., 0]),
+        AP50=_mean(curves[0, ..., 0]),
+        AP75=_mean(curves[5, ..., 0]),
+        APs=_mean(curves[..., 1]),
+        APm=_mean(curves[..., 2]),
+        APl=_mean(curves[..., 3]),
+        AR1=_mean(recall[..., 0, 0]),
+        AR10=_mean(recall[..., 0, 1]),
+        AR100=_mean(recall[..., 0, 2]),
+        ARs=_mean(recall[..., 1, 2]),
+        ARm=_mean(recall[..., 2, 2]),
+        ARl=_mean(recall[..., 3, 2]),
+    )
+
+
+def _mean(values: NDArray[np.float64]) -> float | None:
+    defined = values[values > -1]
+    return float(defined.mean()) if defined.size else None
+
+
+def _average(cells: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the six `AP_METRICS` from average precisions of shape (T, K, A); NaN where undefined."""
+    # Whether a class has objects of a size does not depend on the threshold, so a mean of means is the mean.
+    defined = ~np.isnan(cells)
+    sums, counts = np.where(defined, cells, 0.0).sum(axis=1), defined.sum(axis=1)
+    levels = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+    mean = levels.mean(axis=0)
+    return np.asarray([mean[0], levels[0, 0], levels[5, 0], mean[1], mean[2], mean[3]])
+
+
+def _quiet(*_: object) -> None:
+    """Take the place of the library's print function."""
