@@ -1,0 +1,129 @@
+"""A built variant: image in, `Detections` out, and nothing else on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detq.types import Detections
+from detq.variants import Variant, find_variant
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from detq.models.weights import LoadedModel, WeightsSource
+    from detq.quantization.proof import Proof
+
+__all__ = ["Predictor", "build_predictor"]
+
+Image = NDArray[np.uint8]
+
+
+class Predictor:
+    """A detector with its class names.
+
+    Attributes:
+        module: what runs, in eval mode.
+        classes: names of `Detections.labels`.
+        variant: which model with which recipe.
+        weights: where the parameters come from.
+        meaningful: False for random parameters, whose detections say nothing.
+        proof: what runs in int8, or None when it was not asked for.
+        weight_bytes: of all parameters and buffers of `module`.
+        fp32_weight_bytes: the same of the fp32 module that it was made from.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        variant: Variant,
+        loaded: LoadedModel,
+        *,
+        weight_bytes: int,
+        fp32_weight_bytes: int,
+        proof: Proof | None = None,
+    ) -> None:
+        self.module = module
+        self.variant = variant
+        self.classes = loaded.classes
+        self.weights: WeightsSource = loaded.source
+        self.meaningful = loaded.meaningful
+        self.weight_bytes = weight_bytes
+        self.fp32_weight_bytes = fp32_weight_bytes
+        self.proof = proof
+
+    def predict(self, image: Image, *, masks: bool = False) -> Detections:
+        """Return what the detector finds in one image, best score first.
+
+        Args:
+            image: uint8 `(height, width, 3)`, RGB.
+            masks: also return masks, bool `(N, height, width)`, for models that have them.
+        """
+        import torch
+
+        from detq.tensors import as_tensor
+
+        with torch.inference_mode():
+            (found,) = self.module([as_tensor(image)])
+        return as_detections(found, masks=masks)
+
+    def __call__(self, image: Image) -> Detections:
+        """Return `predict(image)`."""
+        return self.predict(image)
+
+
+def as_detections(found: dict[str, Any], *, masks: bool = False) -> Detections:
+    """Convert one image's answer of a torchvision detector: label k becomes k - 1, background (0) drops out.
+
+    Args:
+        found: tensors "boxes" `(N, 4)`, "scores" `(N,)`, "labels" `(N,)`, and, for models that have them, "masks"
+            `(N, 1, height, width)` as probabilities.
+        masks: convert the masks too, at probability 0.5.
+    """
+    boxes, scores = found["boxes"].numpy(), found["scores"].numpy()
+    labels = found["labels"].numpy().astype(np.int64) - 1
+    pasted = found["masks"].numpy()[:, 0] >= 0.5 if masks and "masks" in found else None
+    detections = Detections(boxes, scores, labels, pasted)
+    if (labels < 0).any():
+        detections = detections[labels >= 0]
+    if (np.diff(detections.scores) > 0).any():
+        detections = detections[np.argsort(-detections.scores, kind="stable")]
+    return detections
+
+
+def build_predictor(
+    variant: Variant | str,
+    *,
+    weights: str | None = None,
+    classes: Sequence[str] | None = None,
+    seed: int = 0,
+    prove_on: Image | None = None,
+) -> Predictor:
+    """Build a variant: the detector, its weights, the recipe, and on request the proof of what runs in int8.
+
+    Args:
+        variant: a `Variant`, or the id of one.
+        weights: "packaged", "coco", "random" or a file's path; by default the packaged checkpoint, or COCO.
+        classes: names of torchvision's labels from 1, for files that bring none.
+        seed: of random weights.
+        prove_on: an image to prove the variant with, uint8 `(height, width, 3)`, RGB, which shows objects.
+
+    Raises:
+        DetqError: an unknown name, unusable weights, or a recipe that converts nothing; see its subclasses.
+    """
+    from detq.models.weights import load_model, parse_weights
+    from detq.quantization.proof import prove, weight_bytes
+
+    chosen = find_variant(variant) if isinstance(variant, str) else variant
+    spec, recipe = chosen.model_spec, chosen.recipe_spec
+    apply = recipe.resolve()
+    loaded = load_model(spec, parse_weights(weights, spec, seed), classes)
+    before = weight_bytes(loaded.module)
+    module = apply(loaded.module).eval()
+    proof = None
+    if prove_on is not None:
+        proof = prove(module, prove_on, quantizes=recipe.quantizes, reference_weight_bytes=before)
+    return Predictor(module, chosen, loaded, weight_bytes=weight_bytes(module), fp32_weight_bytes=before, proof=proof)

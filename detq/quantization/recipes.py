@@ -1,0 +1,87 @@
+"""The list of quantization recipes, as specs: reading it imports neither torch nor any engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from detq.errors import UnsupportedError, unknown_name
+from detq.targets import resolve
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["RECIPES", "REFERENCE", "RecipeSpec", "find_recipe"]
+
+REFERENCE = "fp32"
+"""The recipe that every ratio and difference refers to."""
+
+
+@dataclass(frozen=True)
+class RecipeSpec:
+    """One way to make a detector faster.
+
+    Attributes:
+        name: what the user types and the second half of a variant's id. It is API; it has no "-".
+        target: dotted target of `apply(module) -> module`, which never changes the module that it is given.
+        summary: one line for `detq list`.
+        quantizes: it must end in int8 arithmetic; a build where that is not so fails.
+        requires: distributions beside torch that it needs.
+        extra: the extra of detq that installs them.
+    """
+
+    name: str
+    target: str
+    summary: str
+    quantizes: bool
+    requires: tuple[str, ...] = ()
+    extra: str = ""
+
+    def resolve(self) -> Callable[[nn.Module], nn.Module]:
+        """Import and return `apply`.
+
+        Raises:
+            UnsupportedError: something in `requires` is not installed; the message says how to install it.
+        """
+        try:
+            apply: Callable[[nn.Module], nn.Module] = resolve(self.target)
+        except ModuleNotFoundError as error:
+            if not self.requires:
+                raise
+            raise UnsupportedError(
+                f'recipe {self.name} needs {", ".join(self.requires)}; pip install "detq[{self.extra}]"'
+            ) from error
+        return apply
+
+
+RECIPES: tuple[RecipeSpec, ...] = (
+    RecipeSpec(
+        REFERENCE,
+        target="detq.quantization.fp32:apply",
+        summary="torchvision's module untouched: the reference of every ratio",
+        quantizes=False,
+    ),
+    RecipeSpec(
+        "dynamic_int8",
+        target="detq.quantization.dynamic_int8:apply",
+        summary="quantize_dynamic on every nn.Linear: int8 weights, activations quantized on the fly",
+        quantizes=True,
+    ),
+)
+
+_BY_NAME: Mapping[str, RecipeSpec] = MappingProxyType({spec.name: spec for spec in RECIPES})
+if len(_BY_NAME) != len(RECIPES):
+    raise ValueError("two recipes in RECIPES have the same name")
+
+
+def find_recipe(name: str) -> RecipeSpec:
+    """Return the recipe called `name`.
+
+    Raises:
+        UnknownNameError: no such recipe; the message offers close matches.
+    """
+    if name not in _BY_NAME:
+        raise unknown_name("recipe", name, _BY_NAME)
+    return _BY_NAME[name]
