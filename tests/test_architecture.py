@@ -19,7 +19,7 @@ LAYERS = (
     ("errors",),
     ("files", "records", "targets"),
     ("boxes",),
-    ("types",),
+    ("types", "tensors"),
     ("datasets", "metrics", "models", "quantization"),
     ("variants",),
     ("predictor", "predictions"),
@@ -67,7 +67,10 @@ def _seconds_and_modules(code: str) -> tuple[float, set[str]]:
     for _ in range(5):
         start = time.perf_counter()
         done = subprocess.run(
-            [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True, text=True, check=True
+            [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"],
+            capture_output=True,
+            text=True,
+            check=True,
         )
         times.append(time.perf_counter() - start)
     return min(times), set(done.stdout.split())

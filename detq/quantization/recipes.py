@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -50,10 +51,25 @@ class RecipeSpec:
         except ModuleNotFoundError as error:
             if not self.requires:
                 raise
-            raise UnsupportedError(
-                f'recipe {self.name} needs {", ".join(self.requires)}; pip install "detq[{self.extra}]"'
-            ) from error
+            raise UnsupportedError(f"recipe {self.name}: {self._missing()}") from error
         return apply
+
+    def unsupported_here(self) -> str | None:
+        """Return why this recipe cannot run on this machine with what is installed, or None if it can.
+
+        A recipe's module says so in its `unsupported_reason()`, if it has one. This imports the recipe's engine.
+        """
+        try:
+            module = importlib.import_module(self.target.partition(":")[0])
+        except ModuleNotFoundError:
+            if not self.requires:
+                raise
+            return self._missing()
+        reason: Callable[[], str | None] | None = getattr(module, "unsupported_reason", None)
+        return reason() if reason else None
+
+    def _missing(self) -> str:
+        return f'needs {", ".join(self.requires)}; pip install "detq[{self.extra}]"'
 
 
 RECIPES: tuple[RecipeSpec, ...] = (

@@ -1,0 +1,168 @@
+"""Peak memory of one variant, measured in a process of its own: `python -m detq.measure.memory` reads a job from stdin.
+
+In one process a variant's peak would hide behind the one before it, and memory that was freed stays with the process.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from detq.errors import DetqError, UnsupportedError
+from detq.variants import Variant
+
+__all__ = ["MemoryUse", "measure_memory", "peak_memory"]
+
+
+@dataclass(frozen=True)
+class MemoryUse:
+    """Resident memory of a process that builds one variant and runs it.
+
+    Attributes:
+        baseline_bytes: with torch imported, before the model is built.
+        loaded_bytes: with the model built, before the first image.
+        peak_bytes: the most at any time, building included.
+    """
+
+    baseline_bytes: int
+    loaded_bytes: int
+    peak_bytes: int
+
+    @property
+    def inference_bytes(self) -> int:
+        """What building and running the variant needs on top of torch itself."""
+        return self.peak_bytes - self.baseline_bytes
+
+
+def peak_memory(
+    variant: Variant | str,
+    data: Mapping[str, Any],
+    *,
+    weights: str | None = None,
+    classes: Sequence[str] | None = None,
+    seed: int = 0,
+    threads: int = 1,
+    images: int = 8,
+) -> int:
+    """Return `measure_memory(…).peak_bytes`."""
+    return measure_memory(
+        variant, data, weights=weights, classes=classes, seed=seed, threads=threads, images=images
+    ).peak_bytes
+
+
+def measure_memory(
+    variant: Variant | str,
+    data: Mapping[str, Any],
+    *,
+    weights: str | None = None,
+    classes: Sequence[str] | None = None,
+    seed: int = 0,
+    threads: int = 1,
+    images: int = 8,
+) -> MemoryUse:
+    """Build `variant` in a new process, run it on the first `images` images, and return its resident memory.
+
+    Args:
+        variant: which; or its id.
+        data: keyword arguments of `detq.datasets.open_dataset`, ready for JSON.
+        weights: as in `build_predictor`.
+        classes: as in `build_predictor`.
+        seed: as in `build_predictor`.
+        threads: of torch's operators; each has buffers of its own.
+        images: how many to run, fewer if the data set has fewer.
+
+    Raises:
+        DetqError: what the process could not do, in its words, or that it was killed.
+    """
+    name = variant if isinstance(variant, str) else variant.id
+    job = {
+        "variant": name,
+        "data": dict(data),
+        "weights": weights,
+        "classes": None if classes is None else list(classes),
+        "seed": seed,
+        "threads": threads,
+        "images": images,
+    }
+    done = subprocess.run(  # this interpreter, this module
+        [sys.executable, "-m", "detq.measure.memory"],
+        input=json.dumps(job, default=str),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    answer = _last_json(done.stdout)
+    if answer is None or done.returncode:
+        said = (answer or {}).get("error") or _last_line(done.stderr) or f"exit status {done.returncode}"
+        killed = f"it was killed by signal {-done.returncode} (out of memory?)" if done.returncode < 0 else said
+        raise DetqError(f"measuring the memory of {name} in a process of its own failed: {killed}")
+    return MemoryUse(**answer)
+
+
+def _last_json(text: str) -> dict[str, Any] | None:
+    # A user's own detector may print; the answer is the last line.
+    try:
+        answer = json.loads(_last_line(text))
+    except json.JSONDecodeError:
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else ""
+
+
+def resident_bytes(field: str, status: Path = Path("/proc/self/status")) -> int:
+    """Return this process's resident memory in bytes: now (`VmRSS`) or at its highest (`VmHWM`).
+
+    Raises:
+        UnsupportedError: this platform does not say.
+    """
+    try:
+        lines = status.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        raise UnsupportedError("peak memory needs Linux: there is no /proc/self/status here") from None
+    found = next((line.split() for line in lines if line.startswith(f"{field}:")), None)
+    if found is None:
+        raise UnsupportedError(f"peak memory needs {field} in /proc/self/status, which this kernel does not write")
+    return int(found[1]) * 1024
+
+
+def _work(job: Mapping[str, Any]) -> MemoryUse:
+    import torch
+    import torchvision  # noqa: F401  # part of the baseline
+
+    from detq.datasets import open_dataset
+    from detq.measure.threads import pinned_threads
+    from detq.predictor import build_predictor
+
+    dataset = open_dataset(**job["data"])
+    samples = [dataset.load(index).image for index in range(min(job["images"], len(dataset)))]
+    with pinned_threads(job["threads"]):
+        torch.zeros(1).add_(1)
+        baseline = resident_bytes("VmRSS")
+        predictor = build_predictor(job["variant"], weights=job["weights"], classes=job["classes"], seed=job["seed"])
+        loaded = resident_bytes("VmRSS")
+        for image in samples:
+            predictor.predict(image)
+        return MemoryUse(baseline, loaded, resident_bytes("VmHWM"))
+
+
+def _main() -> int:
+    try:
+        use = _work(json.loads(sys.stdin.read()))
+    except DetqError as error:
+        print(json.dumps({"error": str(error)}))
+        return error.exit_code
+    print(json.dumps(asdict(use)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())
