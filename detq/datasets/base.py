@@ -67,7 +67,7 @@ class Dataset(abc.ABC):
 
     @property
     def ignored(self) -> Mapping[str, int]:
-        """Boxes of classes that the class map leaves out, by class name, as far as annotations were read up to now."""
+        """Boxes left out in the annotations read up to now, by class name: by the class map, or without an area."""
         return {}
 
     def coco_image_id(self, index: int) -> int | str:

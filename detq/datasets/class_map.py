@@ -92,26 +92,22 @@ class ClassTable:
         return cls(tuple(wanted), labels, names)
 
     @classmethod
-    def unnamed(cls, class_map: str, *, by_index: bool) -> ClassTable:
-        """Return the table of a data set that does not list its classes; what `class_map` leaves out is dropped.
-
-        Args:
-            class_map: as for `parse_class_map`.
-            by_index: files say indices, so that sources must be numbers; otherwise they say words.
+    def unnamed(cls, class_map: str) -> ClassTable:
+        """Return the table of a data set whose classes have only numbers; what `class_map` leaves out is dropped.
 
         Raises:
-            DataError: a source is a name where files have only indices.
+            DataError: a source in `class_map` is a name.
         """
         labels: dict[Key, int] = {}
         wanted = parse_class_map(class_map)
         for label, sources in enumerate(wanted.values()):
             for source in sources:
-                if by_index and not source.isdecimal():
+                if not source.isdecimal():
                     raise DataError(
                         f"--map: class {source!r} in {class_map!r} is a name, but the labels have only numbers and "
                         "nothing names them; add --classes NAME,NAME,… or a data.yaml, or write the class's number"
                     )
-                labels[int(source) if by_index else source] = label
+                labels[int(source)] = label
         return cls(tuple(wanted), labels, {}, is_open=True)
 
 

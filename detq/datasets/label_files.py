@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import hashlib
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from detq.datasets.base import Dataset
 from detq.datasets.class_map import ClassTable
 from detq.datasets.geometry import fit_boxes
 from detq.datasets.images import image_size, read_image
+from detq.datasets.left_out import LeftOut
 from detq.datasets.listing import Pairs
 from detq.errors import DataError
 from detq.types import GroundTruth, Sample
@@ -42,15 +42,20 @@ class Lines:
 
 
 class LabelFiles(Dataset):
-    """Images with a text file of labels each. Boxes are in the frame of the upright image."""
+    """Images with a text file of labels each. Boxes are in the frame of the upright image.
+
+    Attributes:
+        fix: what to do about a box that is wrong, for messages.
+    """
+
+    fix = "correct or delete the line"
 
     def __init__(self, name: str, pairs: Pairs, table: ClassTable) -> None:
         self.name = name
         self.classes = table.classes
         self._pairs = pairs
         self._table = table
-        self._ignored: Counter[str] = Counter()
-        self._read: set[int] = set()  # images whose ignored boxes are counted
+        self._left_out = LeftOut()
 
     @abc.abstractmethod
     def parse(self, text: str, size: tuple[int, int], path: str) -> Lines:
@@ -82,21 +87,18 @@ class LabelFiles(Dataset):
 
     @property
     def ignored(self) -> Mapping[str, int]:
-        """Boxes of classes that the class map leaves out, in the images read up to now."""
-        return dict(self._ignored)
+        """Boxes left out in the images read up to now: of classes that the map leaves out, or without an area."""
+        return dict(self._left_out.counts)
 
     def _truth(self, index: int, size: tuple[int, int]) -> GroundTruth:
         path = self._pairs.labels[index]
         if path is None:
             return GroundTruth.empty()
         lines = self.parse(read_label_file(path), size, path)
-        labels = np.asarray([self._label(key, path, line) for key, line in zip(lines.keys, lines.numbers, strict=True)])
-        boxes = fit_boxes(lines.boxes, size, lambda row: f"{path}, line {lines.numbers[row]}")
-        if index not in self._read:
-            self._read.add(index)
-            left_out = (key for key, label in zip(lines.keys, labels, strict=True) if label < 0)
-            self._ignored.update(self._table.name(key) for key in left_out)
-        kept = labels >= 0
+        found = [self._label(key, path, line) for key, line in zip(lines.keys, lines.numbers, strict=True)]
+        labels = np.asarray(found, np.int64)
+        boxes, solid = fit_boxes(lines.boxes, size, lambda row: f"{path}, line {lines.numbers[row]}", fix=self.fix)
+        kept = self._left_out.keep(index, [self._table.name(key) for key in lines.keys], labels, solid)
         return GroundTruth(boxes[kept], labels[kept])
 
     def _label(self, key: int | str, path: str, line: int) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from detq.datasets.images import IMAGE_SUFFIXES
 from detq.errors import DataError
 
-__all__ = ["Pairs", "is_label", "list_images", "list_pairs", "scan"]
+__all__ = ["Pairs", "is_label", "label_root", "list_images", "list_pairs", "scan"]
 
 # Texts that lie beside label files in the exports of common tools.
 _NO_LABELS = ("classes.txt", "labels.txt", "predefined_classes.txt", "requirements.txt", "license.txt")
@@ -95,9 +95,9 @@ def list_pairs(folder: Path, *, allow_unlabelled: bool = False) -> Pairs:
         DataError: no images; a label file without an image; an image without a label file (unless `allow_unlabelled`);
             two images that share a label file.
     """
-    image_root, label_root = _roots(folder)
+    image_root, text_root = _image_root(folder), label_root(folder)
     images = list_images(image_root)
-    texts = [name for name in scan(label_root)[1] if is_label(name)]
+    texts = [name for name in scan(text_root)[1] if is_label(name)]
     known = set(texts)
     found = [next((name for name in _candidates(image) if name in known), None) for image in images]
     _no_shared_labels(image_root, images, found)
@@ -105,19 +105,19 @@ def list_pairs(folder: Path, *, allow_unlabelled: bool = False) -> Pairs:
     orphans = [name for name in texts if name not in owned]
     if orphans:
         raise DataError(
-            f"{label_root / orphans[0]}: expected an image of that name for each label file, found "
+            f"{text_root / orphans[0]}: expected an image of that name for each label file, found "
             f"{len(orphans)} of {len(texts)} label files without one below {image_root}; "
             "restore the images or remove the label files"
         )
     if not allow_unlabelled:
-        _no_missing_labels(image_root, label_root, images, found)
-    return Pairs(image_root, images, [None if name is None else os.path.join(label_root, name) for name in found])  # noqa: PTH118
+        _no_missing_labels(image_root, text_root, images, found)
+    return Pairs(image_root, images, [None if name is None else os.path.join(text_root, name) for name in found])  # noqa: PTH118
 
 
-def _no_missing_labels(image_root: Path, label_root: Path, images: Sequence[str], found: Sequence[str | None]) -> None:
+def _no_missing_labels(image_root: Path, text_root: Path, images: Sequence[str], found: Sequence[str | None]) -> None:
     missing = [image for image, name in zip(images, found, strict=True) if name is None]
     if missing:
-        expected = label_root / next(iter(_candidates(missing[0])))
+        expected = text_root / next(iter(_candidates(missing[0])))
         raise DataError(
             f"{image_root / missing[0]}: expected its labels in {expected}, found {len(missing)} of {len(images)} "
             "images without a label file; add the files (an empty one says that the image is background), "
@@ -135,13 +135,17 @@ def _no_shared_labels(root: Path, images: Sequence[str], found: Sequence[str | N
             )
 
 
-def _roots(folder: Path) -> tuple[Path, Path]:
-    """Return the folders that hold the images and the labels."""
-    if (folder / "images").is_dir() and (folder / "labels").is_dir():
-        return folder / "images", folder / "labels"
+def _image_root(folder: Path) -> Path:
+    return folder / "images" if (folder / "images").is_dir() and (folder / "labels").is_dir() else folder
+
+
+def label_root(folder: Path) -> Path:
+    """Return the folder below which the label files of the images in `folder` lie; often `folder` itself."""
+    if _image_root(folder) != folder:
+        return folder / "labels"
     parts = Path(os.path.abspath(folder)).parts  # noqa: PTH100  # `resolve` would follow links away from the labels
     swapped = Path(*_swap(parts))
-    return folder, swapped if swapped.parts != parts and swapped.is_dir() else folder
+    return swapped if swapped.parts != parts and swapped.is_dir() else folder
 
 
 def _swap(parts: Sequence[str]) -> list[str]:

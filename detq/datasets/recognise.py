@@ -1,12 +1,119 @@
-"""Recognising a data set's format by what is in its folder."""
+"""Recognising a data set's format by what is in its folder. It never guesses: two formats that fit are an error."""
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import islice
 from pathlib import Path
 
-__all__ = ["recognise"]
+from detq.datasets.images import IMAGE_SUFFIXES
+from detq.datasets.label_files import parse_number, read_label_file
+from detq.datasets.listing import is_label, label_root, scan
+from detq.errors import DataError
+
+__all__ = ["coco_candidates", "recognise"]
+
+_FILES = {".json": "coco", ".yaml": "yolo", ".yml": "yolo"}
+_SAMPLED_FILES = 200
+_SAMPLED_LINES = 50
 
 
-def recognise(path: Path) -> str:  # noqa: ARG001
-    """Return the format's name."""
-    return "yolo"
+def recognise(path: Path) -> str:
+    """Return the name of the format of the data set at `path`: coco, corners or yolo.
+
+    A .json file or one in the folder (or its `annotations`) with images and annotations is COCO. Text files are YOLO
+    if their lines are five numbers from 0 to 1 after a whole one, and corners if they end in four numbers otherwise. A
+    data.yaml is YOLO.
+
+    Raises:
+        DataError: nothing fits, or more than one format does.
+    """
+    if path.is_file():
+        return _of_file(path)
+    images, texts = scan(path)
+    found: dict[str, str] = {}
+    annotations = coco_candidates(path)
+    if annotations:
+        found["coco"] = f"{annotations[0].relative_to(path)} (coco)"
+    kind, example = _of_labels(path, texts)
+    if kind is not None:
+        found[kind] = f"{example} ({kind})"
+    yamls = sorted(path.glob("data.y*ml"))
+    if yamls and kind != "corners":
+        found["yolo"] = f"{yamls[0].name} (yolo)"
+    if len(found) == 1:
+        return next(iter(found))
+    if found:
+        choices = " or ".join(f"--format {name}" for name in found)
+        raise DataError(f"data set folder {path}: expected one format, found {' and '.join(found.values())}; {choices}")
+    raise DataError(_nothing(path, len(images), texts, example))
+
+
+def coco_candidates(folder: Path) -> list[Path]:
+    """Return the JSON files in `folder` and `folder/annotations` that look like COCO's."""
+    files = sorted([*folder.glob("*.json"), *folder.glob("annotations/*.json")])
+    named = [file for file in files if _is_coco_name(file.name.lower())]
+    return named or [file for file in files if _is_coco_content(file)]
+
+
+def _is_coco_name(name: str) -> bool:
+    return "coco" in name or name.startswith("instances") or name in ("annotations.json", "_annotations.json")
+
+
+def _is_coco_content(file: Path) -> bool:
+    try:
+        content = file.read_bytes()
+    except OSError:
+        return False
+    return b'"images"' in content and b'"annotations"' in content
+
+
+def _of_file(path: Path) -> str:
+    kind = _FILES.get(path.suffix.lower())
+    if kind is None:
+        hint = "add --unlabelled to read an image" if path.suffix.lower() in IMAGE_SUFFIXES else "name the folder"
+        raise DataError(f"data set {path}: expected a folder, a COCO .json or a data.yaml, found another file; {hint}")
+    return kind
+
+
+def _of_labels(folder: Path, texts: list[str]) -> tuple[str | None, str]:
+    """Return the format that most label lines have, and a file to show for it."""
+    root = label_root(folder)
+    names = [name for name in (texts if root == folder else scan(root)[1]) if is_label(name)]
+    votes: Counter[str] = Counter()
+    example = ""
+    for name in islice(names, _SAMPLED_FILES):
+        for line in read_label_file(root / name).splitlines()[:_SAMPLED_LINES]:
+            kind = _of_line(line)
+            if kind is not None and not votes[kind]:
+                example = str((root / name).relative_to(folder)) if root.is_relative_to(folder) else name
+            if kind is not None:
+                votes[kind] += 1
+        if votes.total() >= _SAMPLED_LINES:
+            break
+    return (votes.most_common(1)[0][0] if votes else None), example
+
+
+def _of_line(line: str) -> str | None:
+    fields = line.split()
+    values = [parse_number(field) for field in fields]
+    if len(fields) < 5 or None in values[-4:]:
+        return None
+    numbers = [value for value in values if value is not None]
+    shares = all(-0.5 <= value <= 1.5 for value in numbers[1:])
+    return "yolo" if len(numbers) == len(fields) and numbers[0].is_integer() and shares else "corners"
+
+
+def _nothing(folder: Path, images: int, texts: list[str], example: str) -> str:
+    labels = [name for name in texts if is_label(name)]
+    jsons = sorted(file.name for file in folder.glob("*.json"))
+    found = [
+        f"{images} images",
+        f"{len(labels)} label files" + ("" if example or not labels else " without a box line"),
+    ]
+    found.append(f"JSON without images and annotations ({', '.join(jsons[:3])})" if jsons else "no JSON")
+    return (
+        f"data set folder {folder}: expected a COCO JSON, a data.yaml, or a text file of labels for each image "
+        f"(class cx cy w h, or Label x_min y_min x_max y_max), found {', '.join(found)}; check the path, say "
+        "--format coco, corners or yolo, or --unlabelled for images without labels"
+    )

@@ -24,6 +24,8 @@ __all__ = ["YoloDataset", "open_yolo", "parse_yolo"]
 class YoloDataset(LabelFiles):
     """Images with YOLO's label files."""
 
+    fix = "correct or delete the line; YOLO's numbers are shares of the image's sides, from 0 to 1"
+
     def parse(self, text: str, size: tuple[int, int], path: str) -> Lines:
         """Parse a label file's text; see `parse_yolo`."""
         return parse_yolo(text, size, path)
@@ -60,7 +62,7 @@ def _table(path: Path, options: Options, description: YoloYaml | None) -> ClassT
     if names is not None:
         return ClassTable.of(names, options.class_map)
     if options.class_map is not None:
-        return ClassTable.unnamed(options.class_map, by_index=True)
+        return ClassTable.unnamed(options.class_map)
     raise DataError(
         f"data set {path}: expected names for YOLO's class numbers, found no data.yaml and no classes.txt; "
         "add --classes NAME,NAME,… or keep some classes by number with --map car=1,2"

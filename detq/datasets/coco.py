@@ -1,0 +1,184 @@
+"""COCO JSON with its images, as a data set."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detq.boxes import box_area
+from detq.datasets.base import Dataset
+from detq.datasets.class_map import ClassTable
+from detq.datasets.coco_json import CocoTables, read_coco, read_segmentations
+from detq.datasets.coco_masks import decode_segmentation
+from detq.datasets.geometry import fit_boxes, turn_upright
+from detq.datasets.images import frame_sizes, read_image
+from detq.datasets.left_out import LeftOut
+from detq.datasets.options import Options
+from detq.datasets.recognise import coco_candidates
+from detq.errors import DataError
+from detq.types import GroundTruth, Sample
+
+__all__ = ["CocoDataset", "open_coco"]
+
+# Enough to find the images' folder without a look at each of them.
+_PROBED = 20
+
+
+class CocoDataset(Dataset):
+    """Images with COCO annotations, in the order of their file names.
+
+    An image's `width` and `height` must be those of its file, upright. Where they are those of the stored pixels of a
+    photo that EXIF turns by 90°, boxes and masks are taken to be in that frame and turned with it.
+
+    Attributes:
+        masks: set it to True to decode instance masks; the segmentations are then read from the JSON once more.
+    """
+
+    def __init__(self, name: str, path: Path, root: Path, tables: CocoTables, table: ClassTable) -> None:
+        self.name = name
+        self.classes = table.classes
+        self._path = path
+        self._root = root
+        self._tables = tables
+        self._table = table
+        self._labels = np.asarray([table.label(number) for number in tables.category_ids], np.int64)
+        self._order = np.argsort(tables.image_of, kind="stable")
+        self._starts = np.searchsorted(tables.image_of[self._order], np.arange(len(tables.file_names) + 1))
+        self._segmentations: list[Any] | None = None
+        self._left_out = LeftOut()
+
+    def __len__(self) -> int:
+        return len(self._tables.file_names)
+
+    def image_id(self, index: int) -> str:
+        """Return the image's `file_name`."""
+        return self._tables.file_names[index]
+
+    def coco_image_id(self, index: int) -> int | str:
+        """Return the image's `id` in the JSON."""
+        return self._tables.image_ids[index]
+
+    def coco_categories(self) -> Mapping[int, str]:
+        """Return the class name of each category id that the class map keeps."""
+        found = {number: self._table.label(number) for number in self._tables.categories}
+        return {number: self.classes[label] for number, label in found.items() if label >= 0}
+
+    def image_path(self, index: int) -> Path:
+        """Return the image's file."""
+        return self._root / self._tables.file_names[index]
+
+    def load(self, index: int) -> Sample:
+        """Return an image with its annotations."""
+        return Sample(self.image_id(index), read_image(self.image_path(index)), self.target(index))
+
+    def target(self, index: int) -> GroundTruth:
+        """Return an image's annotations; of the image only the header is read."""
+        upright, stored, orientation = frame_sizes(self.image_path(index))
+        size = self._size(index, upright, stored)
+        rows = self._order[self._starts[index] : self._starts[index + 1]]
+        given = self._tables.boxes[rows]
+        corners = np.concatenate([given[:, :2], given[:, :2] + given[:, 2:]], axis=1)
+        fix = "correct or remove the annotation"
+        boxes, solid = fit_boxes(corners, size, lambda row: self._where(rows[row]), fix=fix)
+        names = [self._tables.categories[self._tables.category_ids[row]] for row in rows]
+        kept = self._left_out.keep(index, names, self._labels[rows], solid)
+        rows, boxes = rows[kept], boxes[kept]
+        areas = self._tables.areas_px[rows]
+        areas = np.where(np.isnan(areas), box_area(boxes), areas)
+        masks = self._masks(rows, size) if self.masks else None
+        if size != upright:
+            boxes = turn_upright(boxes, stored, orientation)
+            masks = None if masks is None else _turn_masks(masks, orientation)
+        return GroundTruth(boxes, self._labels[rows], self._tables.crowd[rows], areas, masks)
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return the (width, height) of the upright image in pixels, from its file."""
+        return frame_sizes(self.image_path(index))[0]
+
+    @property
+    def ignored(self) -> Mapping[str, int]:
+        """Boxes left out in the images read up to now: of categories that the map leaves out, or without an area."""
+        return dict(self._left_out.counts)
+
+    def _size(self, index: int, upright: tuple[int, int], stored: tuple[int, int]) -> tuple[int, int]:
+        """Return the size of the frame that the annotations are in."""
+        width, height = (int(side) for side in self._tables.sizes[index])
+        if (width, height) in (upright, stored):
+            return width, height
+        if 0 in (width, height):
+            return upright
+        raise DataError(
+            f"{self._path}, image {self.image_id(index)}: expected the file's {upright[0]} × {upright[1]} pixels, "
+            f"found width {width} and height {height}; scale the boxes with the images, or restore the images annotated"
+        )
+
+    def _where(self, row: int) -> str:
+        image = self._tables.file_names[self._tables.image_of[row]]
+        return f"{self._path}, annotation id {self._tables.annotation_ids[row]} (image {image})"
+
+    def _masks(self, rows: NDArray[np.int64], size: tuple[int, int]) -> NDArray[np.bool_]:
+        if self._segmentations is None:
+            self._segmentations = read_segmentations(self._path)
+        found = [decode_segmentation(self._segmentations[row], size, self._where(row)) for row in rows]
+        return np.asarray(found, np.bool_).reshape(len(rows), size[1], size[0])
+
+    def _fingerprint(self) -> hashlib._Hash:
+        digest = super()._fingerprint()
+        digest.update(repr(sorted(self._table.labels.items())).encode())
+        digest.update(self._path.read_bytes())
+        return digest
+
+
+def _turn_masks(masks: NDArray[np.bool_], orientation: int) -> NDArray[np.bool_]:
+    """Return masks `(N, height, width)` turned upright for the EXIF orientations 5 to 8."""
+    turned = masks.transpose(0, 2, 1)
+    turned = turned[:, :, ::-1] if orientation in (6, 7) else turned
+    return turned[:, ::-1] if orientation in (7, 8) else turned
+
+
+def open_coco(path: Path, options: Options) -> CocoDataset:
+    """Open a COCO JSON file, or the folder that holds one.
+
+    Raises:
+        DataError: the JSON cannot be used, there are several, or the images are not found.
+    """
+    if options.classes is not None:
+        raise DataError(
+            f"--classes does not go with {path}: COCO JSON names its categories itself; leave it out, or choose some "
+            "with --map car=car"
+        )
+    if options.split is not None:
+        raise DataError(f"option split={options.split} goes with YOLO's data.yaml; name the JSON file to read instead")
+    file = path if path.is_file() else _only_json(path)
+    tables = read_coco(file)
+    root = _image_root(file, tables.file_names[:_PROBED])
+    return CocoDataset(str(path), file, root, tables, ClassTable.of(tables.categories, options.class_map))
+
+
+def _only_json(folder: Path) -> Path:
+    found = coco_candidates(folder)
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(str(file.relative_to(folder)) for file in found) or "none"
+    raise DataError(f"data set folder {folder}: expected one COCO JSON file, found {names}; name the file to read")
+
+
+def _image_root(file: Path, names: list[str]) -> Path:
+    """Return the folder that the file names are relative to, by where the first of them are."""
+    # instances_val2017.json goes with val2017/, in COCO's own layout in the folder above.
+    subset = file.stem.rpartition("_")[2]
+    inside = ("", "images", subset, f"images/{subset}")
+    places = [base / part for base in (file.parent, file.parent.parent) for part in inside]
+    for place in places:
+        if any((place / name).is_file() for name in names):
+            return place
+    looked = ", ".join(str(place) for place in places[:4])
+    raise DataError(
+        f"{file}: expected image {names[0]} beside it or in images/, found none of the first {len(names)} images in "
+        f"{looked} or the same in the folder above; put the images there"
+    )
