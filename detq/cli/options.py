@@ -1,0 +1,91 @@
+"""Options that several commands share, so that one name means one thing everywhere."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "AllowUnlabelledOption",
+    "ClassesOption",
+    "DataOption",
+    "FormatOption",
+    "IouOption",
+    "JsonOption",
+    "MapOption",
+    "ReportClassOption",
+    "ScoreOption",
+    "SeedOption",
+    "SplitOption",
+    "ThreadsOption",
+    "WeightsOption",
+    "names_of",
+]
+
+DataOption = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        metavar="PATH",
+        help="A folder of images with labels, a COCO JSON, or `synthetic:traffic?n=200&seed=7`. Options may follow: "
+        "`DIR?classes=car,bus&split=val`.",
+    ),
+]
+FormatOption = Annotated[
+    str | None, typer.Option("--format", metavar="NAME", help="The data's format, where it is not recognised.")
+]
+MapOption = Annotated[
+    str | None,
+    typer.Option("--map", metavar="NAME=A,B", help="Keep and merge classes of the data: `car=1,2;truck=lorry`."),
+]
+AllowUnlabelledOption = Annotated[
+    bool, typer.Option("--allow-unlabelled", help="An image without a label file is background, not a mistake.")
+]
+WeightsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        metavar="SOURCE",
+        help="A .safetensors or .pth file, `packaged`, `coco`, or `random` (for timing only). By default the packaged "
+        "checkpoint where there is one, else coco.",
+    ),
+]
+ClassesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--classes",
+        metavar="A,B,C",
+        help="With `--weights FILE`: the names of its labels from 1, if it brings none. Otherwise: the names of the "
+        "data's class numbers from 0, or a file with one name a line.",
+    ),
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option("--threads", metavar="N", help="Threads of torch; by default the cores that this process may use."),
+]
+SeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="Decides every random choice.")]
+ScoreOption = Annotated[
+    float, typer.Option("--score", metavar="S", help="Least score of a detection in the report's metrics and pictures.")
+]
+IouOption = Annotated[float, typer.Option("--iou", metavar="T", help="Least IoU of a match in the report's metrics.")]
+SplitOption = Annotated[
+    str | None,
+    typer.Option("--split", metavar="NAME", help="Which part of a YOLO `data.yaml` to read: train, val or test."),
+]
+ReportClassOption = Annotated[
+    str | None,
+    typer.Option(
+        "--report-class",
+        metavar="NAME",
+        help="The class of the 2024 report's four metrics. Default: `car`, or the only class.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
+
+
+def names_of(text: str | None) -> tuple[str, ...] | None:
+    """Return the names in `a,b,c` or in a file with one name a line, or None where nothing was given."""
+    from detq.datasets.options import parse_classes
+
+    return None if text is None else parse_classes(text)
