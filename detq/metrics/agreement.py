@@ -29,8 +29,9 @@ class Agreement:
         share_matched: share of the reference's detections that the candidate has too, in [0, 1].
         share_candidate_matched: share of the candidate's detections that the reference has too, in [0, 1].
         mean_iou: mean IoU of the pairs, in [0, 1].
-        mean_score_shift: mean absolute difference of the pairs' scores.
-        max_score_shift: the largest one.
+        score_shift: mean of the pairs' candidate score − reference score.
+        mean_absolute_score_shift: mean of its absolute value.
+        max_absolute_score_shift: the largest of them.
         per_image: float64 `(images,)`, how much each image differs, 0 and up: 1 for each detection without a partner
             and 1 − IoU for each pair. Sort by it to see the images that differ most.
     """
@@ -42,8 +43,9 @@ class Agreement:
     share_matched: float | None
     share_candidate_matched: float | None
     mean_iou: float | None
-    mean_score_shift: float | None
-    max_score_shift: float | None
+    score_shift: float | None
+    mean_absolute_score_shift: float | None
+    max_absolute_score_shift: float | None
     per_image: NDArray[np.float64]
 
     def most_different(self, count: int) -> list[int]:
@@ -75,7 +77,7 @@ def agreement(
         before, after = first[first.scores >= score], second[second.scores >= score]
         pairs = match_image(after, GroundTruth(before.boxes, before.labels), iou=iou).pairs
         ious += [pair.iou for pair in pairs]
-        shifts += [abs(float(after.scores[pair.prediction]) - float(before.scores[pair.truth])) for pair in pairs]
+        shifts += [float(after.scores[pair.prediction]) - float(before.scores[pair.truth]) for pair in pairs]
         sizes.append((len(before), len(after)))
         differences.append(len(before) + len(after) - 2 * len(pairs) + sum(1 - pair.iou for pair in pairs))
     found = np.asarray(sizes, np.int64).reshape(-1, 2).sum(axis=0)
@@ -87,7 +89,8 @@ def agreement(
         share_matched=len(ious) / int(found[0]) if found[0] else None,
         share_candidate_matched=len(ious) / int(found[1]) if found[1] else None,
         mean_iou=float(np.mean(ious)) if ious else None,
-        mean_score_shift=float(np.mean(shifts)) if shifts else None,
-        max_score_shift=max(shifts, default=None),
+        score_shift=float(np.mean(shifts)) if shifts else None,
+        mean_absolute_score_shift=float(np.mean(np.abs(shifts))) if shifts else None,
+        max_absolute_score_shift=float(np.max(np.abs(shifts))) if shifts else None,
         per_image=np.asarray(differences, np.float64),
     )

@@ -44,7 +44,7 @@ def evaluate(
     truths: Sequence[GroundTruth],
     classes: Sequence[str],
     *,
-    reference: str = "fp32",
+    reference: str | None = "fp32",
     score: float = report2024.SCORE_THRESHOLD,
     iou: float = report2024.IOU_THRESHOLD,
     report_class: str | None = None,
@@ -72,8 +72,8 @@ def evaluate(
         * "report": value of each of the report's metrics, None without a class or without images;
         * "coco": value of each field of `CocoResult`, None where undefined;
         * "matching": the thresholds, counts, precision, recall and f1 over all classes;
-        * "difference": for each of `DIFFERENCE_METRICS` "estimate", "low", "high" of variant − reference, or None;
-          the whole of it None for the reference, or without one.
+        * "difference": for each of `DIFFERENCE_METRICS` "estimate", "low", "high" of variant − reference, or None
+          where undefined; the whole of it None for the reference itself, or without one.
 
     Raises:
         UnknownNameError: `report_class` is no class.
@@ -97,7 +97,7 @@ def evaluate(
             "difference": None,
         }
     for variant, entry in result.items():
-        if variant != reference and reference in result:
+        if reference in result and variant != reference:
             ap = paired_ap_difference(
                 predictions[reference], predictions[variant], truths, classes, replicates=replicates, seed=seed
             )

@@ -76,8 +76,8 @@ def _check_missing(path: Path, found: Mapping[str, Mapping[int, Detections]], da
         if missing:
             raise DataError(
                 f"{path}: expected a line for each of the {len(dataset)} images of {dataset.name}, but variant "
-                f"{variant!r} has none for {len(missing)} of them, the first {dataset.image_id(missing[0])!r}; finish the run with "
-                '--resume, or write a line with "boxes": [] for an image without detections'
+                f"{variant!r} has none for {len(missing)} of them, the first {dataset.image_id(missing[0])!r}; finish "
+                'the run with --resume, or write a line with "boxes": [] for an image without detections'
             )
 
 
