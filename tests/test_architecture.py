@@ -28,7 +28,7 @@ LAYERS = (
     ("results",),
     ("baseline", "report"),
     ("gate",),
-    ("runner",),
+    ("runner", "bench"),
     ("pytest_plugin", "cli", "__main__", "__init__"),
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

@@ -1,0 +1,112 @@
+"""One benchmark of a variant, as the gate reads it from pytest-benchmark's JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from detq.errors import BaselineError
+
+__all__ = ["FORMAT", "Entry", "entry_from_json"]
+
+FORMAT = "detq-benchmark/1"
+"""`extra_info["format"]` of the benchmarks that detq writes; another number means another meaning of the fields."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one run measured of one variant.
+
+    The values of an image stand at the image's place in `images`, so that a run on fewer images can be judged on
+    exactly those that both runs have seen.
+
+    Attributes:
+        variant: id, `<model>-<recipe>`.
+        model: its model.
+        recipe: its recipe.
+        weights: where its parameters came from, in words.
+        images: a digest of each image's name and annotations, in the data set's order.
+        times_s: seconds an image took.
+        control_s: seconds that a fixed piece of arithmetic took beside each image: how fast the machine itself was.
+            Empty where it was not measured.
+        metrics: the 2024 report's metrics of each image, by name; empty where the accuracy means nothing.
+        ap_first: AP on the first so many images, by their number; empty where the accuracy means nothing.
+        weight_bytes: size of its parameters.
+        int8_share: share of its multiply-accumulates that ran in int8, in [0, 1].
+        speedup: paired speed-up over fp32 of the same run, or None for fp32.
+        json: the benchmark as pytest-benchmark saves it.
+    """
+
+    variant: str
+    model: str
+    recipe: str
+    weights: str
+    images: tuple[str, ...]
+    times_s: tuple[float, ...]
+    control_s: tuple[float, ...]
+    metrics: Mapping[str, tuple[float, ...]]
+    ap_first: Mapping[int, float]
+    weight_bytes: int
+    int8_share: float
+    speedup: float | None
+    json: Mapping[str, Any]
+
+
+def is_ours(benchmark: Mapping[str, Any]) -> bool:
+    """Return whether a saved benchmark is one of detq's, and not some other test's in the same file."""
+    info = benchmark.get("extra_info")
+    return isinstance(info, Mapping) and str(info.get("format", "")).startswith("detq-benchmark/")
+
+
+def entry_from_json(benchmark: Mapping[str, Any], where: str) -> Entry:
+    """Return the entry that a saved benchmark holds.
+
+    Args:
+        benchmark: one element of `benchmarks` in pytest-benchmark's JSON, with raw data.
+        where: the file, for the message.
+
+    Raises:
+        BaselineError: it is of another format, or lacks a field.
+    """
+    info = benchmark.get("extra_info", {})
+    if info.get("format") != FORMAT:
+        raise BaselineError(
+            f"{where}: expected benchmarks of format {FORMAT}, got {info.get('format')!r}; "
+            "record the file again with --detq-gate-update"
+        )
+    try:
+        return _parse(benchmark, info)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BaselineError(
+            f"{where}: the benchmark of {info.get('variant')} is damaged ({type(error).__name__}: {error}); "
+            "restore the file, or record it again with --detq-gate-update"
+        ) from None
+
+
+def _parse(benchmark: Mapping[str, Any], info: Mapping[str, Any]) -> Entry:
+    images = tuple(map(str, info["per_image"]["images"]))
+    entry = Entry(
+        variant=str(info["variant"]),
+        model=str(info["model"]),
+        recipe=str(info["recipe"]),
+        weights=str(info["weights"]),
+        images=images,
+        times_s=_floats(benchmark["stats"]["data"]),
+        control_s=tuple(value / 1e3 for value in _floats(info["per_image"]["control_ms"])),
+        metrics={str(name): _floats(values) for name, values in info["per_image"]["metrics"].items()},
+        ap_first={int(number): float(ap) for number, ap in info["ap_first"].items()},
+        weight_bytes=int(info["weight_bytes"]),
+        int8_share=float(info["int8_share"]),
+        speedup=None if info["speedup"] is None else float(info["speedup"]["estimate"]),
+        json=benchmark,
+    )
+    series = {"times": entry.times_s, "control_ms": entry.control_s or entry.times_s, **entry.metrics}
+    for name, values in series.items():
+        if len(values) != len(images):
+            raise ValueError(f"{len(images)} images, but {len(values)} values of {name}")
+    return entry
+
+
+def _floats(values: Any) -> tuple[float, ...]:
+    return tuple(map(float, values))

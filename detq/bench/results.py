@@ -1,0 +1,198 @@
+"""What a benchmark session knows of one variant, and the JSON that goes into pytest-benchmark's `extra_info`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from detq.baseline.entry import FORMAT
+from detq.datasets.base import Dataset
+from detq.errors import DataError
+from detq.types import Detections, GroundTruth, Sample
+
+if TYPE_CHECKING:
+    from detq.predictor import Predictor
+    from detq.variants import Variant
+
+__all__ = ["Recorded", "VariantResult", "ap_of_first", "image_digest", "summarize"]
+
+AP_STEP = 8
+"""AP is kept for the first 8, 16, 24, … images, so that a shorter run finds its own number in the baseline."""
+
+DIGITS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """What was measured of one model: all its variants on the same images.
+
+    Attributes:
+        dataset: where the images are from.
+        predictors: recipe -> what was measured.
+        times_ms: recipe -> milliseconds of each image.
+        detections: recipe -> what was found in each image, labels as indices into `dataset.classes`.
+        truths: the annotations of each image.
+        image_ids: the images' names.
+        control_ms: the control's milliseconds beside each image; empty where times do not count.
+        proposals: of the first few images, or None for a detector without proposals.
+        samples: the first few images, for pictures.
+    """
+
+    dataset: Dataset
+    predictors: Mapping[str, Predictor]
+    times_ms: Mapping[str, list[float]]
+    detections: Mapping[str, list[Detections]]
+    truths: list[GroundTruth]
+    image_ids: list[str]
+    control_ms: list[float]
+    proposals: list[int] | None
+    samples: list[Sample]
+
+
+@dataclass(frozen=True, eq=False)
+class VariantResult:
+    """One variant of a measured model, as a benchmark's test sees it.
+
+    Attributes:
+        variant: which.
+        times_s: seconds of each image.
+        detections: of each image, labels as indices into the data set's classes.
+        truths: annotations of each image.
+        samples: the first few images.
+        classes: the data set's.
+        quantizes: whether the recipe promises int8.
+        meaningful: whether its accuracy means anything.
+        info: what goes into pytest-benchmark's `extra_info`, ready for JSON.
+    """
+
+    variant: Variant
+    times_s: tuple[float, ...]
+    detections: Sequence[Detections]
+    truths: Sequence[GroundTruth]
+    samples: Sequence[Sample]
+    classes: tuple[str, ...]
+    quantizes: bool
+    meaningful: bool
+    info: dict[str, Any]
+
+    def with_info(self, **more: Any) -> VariantResult:
+        """Return the same with more in `info`."""
+        return replace(self, info={**self.info, **more})
+
+
+def image_digest(image_id: str, truth: GroundTruth) -> str:
+    """Return eight hexadecimal digits of an image's name and annotations: the same image in two runs has the same."""
+    digest = hashlib.sha256(image_id.encode())
+    digest.update(np.round(truth.boxes, 1).astype("<f4").tobytes() + truth.labels.astype("<i8").tobytes())
+    return digest.hexdigest()[:8]
+
+
+def ap_of_first(
+    detections: Sequence[Detections], truths: Sequence[GroundTruth], classes: Sequence[str], counts: Sequence[int]
+) -> dict[str, float]:
+    """Return AP on the first so many images for each of `counts`, by their number; left out where undefined.
+
+    Boxes are matched once; see `detq.metrics.curves`.
+    """
+    from detq.metrics.curves import average_precision_plan, average_precisions
+
+    plan = average_precision_plan(detections, truths, len(classes))
+    found = {}
+    for count in counts:
+        weights = (np.arange(len(truths)) < count).astype(np.int64)
+        cells = average_precisions(plan, weights)[..., 0]
+        if not np.isnan(cells).all():
+            found[str(count)] = round(float(np.nanmean(cells)), DIGITS)
+    return found
+
+
+def summarize(recorded: Recorded) -> dict[str, dict[str, Any]]:
+    """Return each recipe's `extra_info`: accuracy and differences to fp32, bytes, proof, speed-up, per-image values."""
+    from detq.metrics.evaluate import choose_report_class, evaluate
+
+    classes = recorded.dataset.classes
+    meaningful = all(getattr(item, "meaningful", True) for item in recorded.predictors.values())
+    accuracy = evaluate(recorded.detections, recorded.truths, classes) if meaningful else {}
+    chosen = choose_report_class(classes) if meaningful else None
+    images = [image_digest(*pair) for pair in zip(recorded.image_ids, recorded.truths, strict=True)]
+    total = len(images)
+    counts = sorted({*range(AP_STEP, total, AP_STEP), total})
+    return {
+        recipe: {
+            **_identity(predictor),
+            **_proof(predictor),
+            "proposals": None if recorded.proposals is None else float(np.median(recorded.proposals)),
+            "speedup": _speedup(recorded, recipe),
+            "accuracy": _rounded(_figures(accuracy[recipe])) if meaningful else None,
+            "difference_to_fp32": _rounded(accuracy[recipe]["difference"]) if meaningful else None,
+            "ap_first": ap_of_first(recorded.detections[recipe], recorded.truths, classes, counts)
+            if meaningful
+            else {},
+            "per_image": {
+                "images": images,
+                "control_ms": [round(value, 2) for value in recorded.control_ms],
+                "metrics": _per_image(recorded, recipe, chosen),
+            },
+        }
+        for recipe, predictor in recorded.predictors.items()
+    }
+
+
+def _identity(predictor: Predictor) -> dict[str, Any]:
+    variant = predictor.variant
+    return {
+        "format": FORMAT,
+        "variant": variant.id,
+        "model": variant.model,
+        "recipe": variant.recipe,
+        "weights": predictor.weights.describe(),
+    }
+
+
+def _proof(predictor: Predictor) -> dict[str, Any]:
+    proof = predictor.proof
+    if proof is None:
+        raise DataError(f"{predictor.variant.id} was built without `prove_on`; pass it on to `build_predictor`")
+    return {
+        "weight_bytes": predictor.weight_bytes,
+        "fp32_weight_bytes": predictor.fp32_weight_bytes,
+        "int8_share": round(proof.share, DIGITS),
+        "int8_by_stage": {stage: round(share, DIGITS) for stage, share in proof.by_stage.items()},
+        "kernels": list(proof.kernels),
+    }
+
+
+def _speedup(recorded: Recorded, recipe: str) -> dict[str, float] | None:
+    from dataclasses import asdict
+
+    from detq.metrics.bootstrap import paired_speedup
+    from detq.quantization.recipes import REFERENCE
+
+    if recipe == REFERENCE:
+        return None
+    found: dict[str, float] = _rounded(asdict(paired_speedup(recorded.times_ms[REFERENCE], recorded.times_ms[recipe])))
+    return found
+
+
+def _figures(entry: Mapping[str, Any]) -> dict[str, float | None]:
+    return {**entry["report"], **{name: entry["coco"][name] for name in ("AP", "AP50", "AP75")}}
+
+
+def _per_image(recorded: Recorded, recipe: str, report_class: str | None) -> dict[str, list[float]]:
+    from detq.metrics.report2024 import METRICS, dataset_metrics
+
+    if report_class is None:
+        return {}
+    label = recorded.dataset.classes.index(report_class)
+    rows = dataset_metrics(recorded.detections[recipe], recorded.truths, label)
+    return {name: np.round(rows[:, column], DIGITS).tolist() for column, name in enumerate(METRICS)}
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _rounded(item) for key, item in value.items()}
+    return round(value, DIGITS) if isinstance(value, float) else value

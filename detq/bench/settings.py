@@ -1,0 +1,144 @@
+"""What a benchmark session was asked for: `[tool.detq]` of the project's pyproject.toml and the command line."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from detq.errors import DetqError, UnknownNameError, unknown_name
+from detq.gate.tolerances import Tolerances, tolerances_from
+from detq.models.zoo import MODELS, find_model
+from detq.variants import Variant, variants_of
+
+__all__ = ["IMAGES_TIMED", "IMAGES_UNTIMED", "Project", "Settings", "choose_models", "read_project"]
+
+IMAGES_TIMED = 200
+"""Images of a timed run: some four minutes for the two packaged models with two recipes on two cores."""
+
+IMAGES_UNTIMED = 4
+"""Images where the benchmarks only double as tests."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """`[tool.detq]` of a pyproject.toml.
+
+    Attributes:
+        benchmarks: folder of the benchmarks; detq's plugin acts only where a session runs something in it. Baselines
+            live in its subfolder `baselines`.
+        models: what to measure by default; None for the packaged models.
+        data: what `open_dataset` understands; None for detq's synthetic benchmark frames.
+        weights: like `--weights` of `detq run`; None for each model's own default.
+        classes: names of the labels, for weights that bring none.
+        gate: how much worse a figure may get.
+    """
+
+    benchmarks: Path
+    models: tuple[str, ...] | None = None
+    data: str | None = None
+    weights: str | None = None
+    classes: tuple[str, ...] | None = None
+    gate: Tolerances = field(default_factory=Tolerances)
+
+    @property
+    def baselines(self) -> Path:
+        """The folder of baselines."""
+        return self.benchmarks / "baselines"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to measure, and how.
+
+    Attributes:
+        project: the project's own settings.
+        models: names.
+        every_model: nobody chose the models.
+        images: how many, from the first.
+        threads: torch's intra-op threads.
+        weights: see `Project`.
+        timing: times count; otherwise the benchmarks only double as tests.
+        gate: judge the run against the baseline.
+        update: write the baseline.
+        report: folder for pictures, table and JSON, or None.
+        record: the command that records the baseline of this selection.
+    """
+
+    project: Project
+    models: tuple[str, ...]
+    every_model: bool
+    images: int
+    threads: int
+    weights: str | None
+    timing: bool
+    gate: bool
+    update: bool
+    report: Path | None
+    record: str
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """All variants of the chosen models, each model's fp32 first."""
+        return tuple(variant for model in self.models for variant in variants_of(model))
+
+
+def read_project(root: Path) -> Project | None:
+    """Return the settings in `root`/pyproject.toml, or None where `[tool.detq]` names no folder of benchmarks.
+
+    Raises:
+        DetqError: an unknown key, or a value of the wrong kind.
+    """
+    path = root / "pyproject.toml"
+    try:
+        with path.open("rb") as stream:
+            table = tomllib.load(stream).get("tool", {}).get("detq")
+    except (OSError, tomllib.TOMLDecodeError):
+        return None  # pytest itself says what is wrong with the file
+    if not table or "benchmarks" not in table:
+        return None
+    return _project(table, root, f"{path.name} [tool.detq]")
+
+
+def _project(table: Mapping[str, Any], root: Path, where: str) -> Project:
+    known = [item.name for item in fields(Project)]
+    for name, value in table.items():
+        if name not in known:
+            raise unknown_name(f"{where} key", name, known)
+        expected = {"models": list, "classes": list, "gate": dict}.get(name, str)
+        if not isinstance(value, expected):
+            raise DetqError(f"{where} {name}: expected a {_KINDS[expected]}, got {value!r}")
+    return Project(
+        benchmarks=root / table["benchmarks"],
+        models=tuple(map(str, table["models"])) if "models" in table else None,
+        data=table.get("data"),
+        weights=table.get("weights"),
+        classes=tuple(map(str, table["classes"])) if "classes" in table else None,
+        gate=tolerances_from(table.get("gate", {})),
+    )
+
+
+_KINDS: Mapping[type, str] = {str: "string", list: "list of strings", dict: "table"}
+
+
+def choose_models(text: str | None, project: Project) -> tuple[str, ...]:
+    """Return the models that `--detq-models` means: the project's or the packaged ones by default, `all`, or names.
+
+    Raises:
+        UnknownNameError: no such model; the message offers close matches.
+    """
+    if text is None:
+        return project.models or tuple(model.name for model in MODELS if model.packaged)
+    if text.strip() == "all":
+        return tuple(dict.fromkeys([*(model.name for model in MODELS), *(project.models or ())]))
+    names = dict.fromkeys(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise UnknownNameError(f"--detq-models {text!r}: expected `all` or names separated by commas")
+    return tuple(find_model(name).name for name in names)
+
+
+def known_models(models: Iterable[str]) -> frozenset[str]:
+    """Return every model that exists: the zoo's, and those of this session."""
+    return frozenset([*(model.name for model in MODELS), *models])

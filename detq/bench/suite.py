@@ -1,0 +1,174 @@
+"""Measuring the variants of a session, one model at a time, all its variants interleaved image by image."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from detq.bench.control import make_control
+from detq.bench.progress import Progress
+from detq.bench.results import Recorded, VariantResult, summarize
+from detq.bench.settings import Settings
+from detq.datasets.base import Dataset
+from detq.errors import DataError
+from detq.quantization.recipes import REFERENCE
+from detq.types import GroundTruth, Sample, select_classes
+from detq.variants import Variant, find_variant
+
+if TYPE_CHECKING:
+    from detq.predictor import Predictor
+
+__all__ = ["Build", "Suite", "open_images"]
+
+Build = Callable[..., "Predictor"]
+"""`detq.predictor.build_predictor`, or a function of a user's own that wraps it."""
+
+SEED = 0
+PICTURES = 3
+PROPOSAL_IMAGES = 16
+
+
+def open_images(settings: Settings) -> Dataset:
+    """Return the data set of a session: the project's own, or synthetic frames that no model was trained on.
+
+    Raises:
+        DataError: it has fewer images than the session wants, or none with objects in it.
+    """
+    from detq.datasets import open_dataset
+    from detq.datasets.synthetic import SEEDS, traffic_camera
+
+    if settings.project.data is None:
+        return traffic_camera(settings.images, seed=SEEDS["benchmark"][0])
+    dataset = open_dataset(settings.project.data, classes=settings.project.classes)
+    if not len(dataset):
+        raise DataError(f"[tool.detq] data: {settings.project.data} has no images")
+    return dataset
+
+
+class Suite:
+    """The measurements of one session, made when they are first asked for."""
+
+    def __init__(
+        self, settings: Settings, build: Build, progress: Progress, environment: Callable[[], Mapping[str, Any]]
+    ) -> None:
+        self._settings, self._build, self._progress = settings, build, progress
+        self._environment = environment
+        self._results: dict[str, VariantResult] = {}
+
+    def result(self, variant_id: str, selected: Iterable[str]) -> VariantResult:
+        """Return what was measured of a variant; the first call for a model measures it.
+
+        Args:
+            variant_id: which.
+            selected: ids of all variants of the session, so that those of one model are measured together.
+        """
+        if variant_id not in self._results:
+            variant = find_variant(variant_id)
+            mine = [item for item in map(find_variant, selected) if item.model == variant.model]
+            recipes = dict.fromkeys([REFERENCE, *(item.recipe for item in mine), variant.recipe])
+            self._results |= self._measure(variant.model, list(recipes))
+        return self._results[variant_id]
+
+    @property
+    def results(self) -> Mapping[str, VariantResult]:
+        """Everything measured up to now, by variant id."""
+        return self._results
+
+    def _measure(self, model: str, recipes: list[str]) -> dict[str, VariantResult]:
+        from detq.measure.threads import pinned_threads
+
+        dataset = open_images(self._settings)
+        images = min(self._settings.images, len(dataset))
+        self._progress.begin(f"building {model}: {', '.join(recipes)}")
+        with pinned_threads(self._settings.threads):
+            recorded = self._record(dataset, images, self._predictors(model, recipes, dataset))
+        environment = self._environment()
+        return {
+            info["variant"]: VariantResult(
+                variant=Variant(model, recipe),
+                times_s=tuple(value / 1e3 for value in recorded.times_ms[recipe]),
+                detections=recorded.detections[recipe],
+                truths=recorded.truths,
+                samples=recorded.samples,
+                classes=dataset.classes,
+                quantizes=Variant(model, recipe).recipe_spec.quantizes,
+                meaningful=info["accuracy"] is not None,
+                info={
+                    **info,
+                    "data": {"name": dataset.name, "identity": dataset.identity(), "images": images},
+                    **environment,
+                },
+            )
+            for recipe, info in summarize(recorded).items()
+        }
+
+    def _predictors(self, model: str, recipes: list[str], dataset: Dataset) -> dict[str, Predictor]:
+        settings = self._settings
+        image = _with_objects(dataset).image
+        weights = settings.weights or settings.project.weights
+        return {
+            recipe: self._build(
+                Variant(model, recipe), weights=weights, classes=settings.project.classes, seed=SEED, prove_on=image
+            )
+            for recipe in recipes
+        }
+
+    def _record(self, dataset: Dataset, images: int, predictors: Mapping[str, Predictor]) -> Recorded:
+        from detq.measure.proposals import count_proposals
+        from detq.measure.timing import interleave
+
+        recorded = Recorded(
+            dataset,
+            predictors,
+            times_ms={recipe: [] for recipe in predictors},
+            detections={recipe: [] for recipe in predictors},
+            truths=[],
+            image_ids=[],
+            control_ms=[],
+            proposals=None,
+            samples=[],
+        )
+        control = make_control() if self._settings.timing else None
+        timing = self._settings.timing
+        title = "measuring" if timing else "running"
+        self._progress.begin(f"{title} {', '.join(predictors)} on {images} images, {self._settings.threads} threads")
+        for done, (sample, measured) in enumerate(
+            interleave(predictors, dataset, range(images), seed=SEED, warmup=2 if timing else 0), start=1
+        ):
+            _keep(recorded, sample, measured)
+            if control is not None:
+                recorded.control_ms.append(control())
+            self._progress.update(done, images)
+        proposals = self._settings.timing and count_proposals(
+            predictors[REFERENCE],
+            (dataset.load(index).image for index in range(min(images, PROPOSAL_IMAGES))),
+        )
+        return recorded if not proposals else _with_proposals(recorded, proposals)
+
+
+def _keep(recorded: Recorded, sample: Sample, measured: Iterable[Any]) -> None:
+    recorded.image_ids.append(sample.image_id)
+    recorded.truths.append(GroundTruth.empty() if sample.target is None else sample.target)
+    if len(recorded.samples) < PICTURES:
+        recorded.samples.append(sample)
+    for item in measured:
+        predictor = recorded.predictors[item.variant]
+        found = select_classes(item.detections, predictor.classes, recorded.dataset.classes)
+        recorded.times_ms[item.variant].append(item.elapsed_ms)
+        recorded.detections[item.variant].append(found)
+
+
+def _with_proposals(recorded: Recorded, proposals: list[int]) -> Recorded:
+    from dataclasses import replace
+
+    return replace(recorded, proposals=proposals)
+
+
+def _with_objects(dataset: Dataset) -> Sample:
+    """Return the first image that shows something: a box head without proposals has nothing to prove."""
+    first = itertools.islice(dataset, 32)
+    for sample in first:
+        if sample.target is not None and len(sample.target):
+            return sample
+    return dataset.load(0)

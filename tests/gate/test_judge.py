@@ -1,0 +1,225 @@
+"""The verdict on a whole run, from what was measured and what was saved."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from detq.baseline import Choice
+from detq.gate import Tolerances, Verdict, judge, render
+
+RECORD = "pytest benchmarks --detq-gate-update"
+
+
+def run_gate(make, now, before, *, same_class=True, tolerances=None, **selected):
+    choice = make.choice(*before, same_class=same_class) if before else Choice(None, same_class=False)
+    run = {item.variant: item for item in now}
+    chosen = make.selection(*(run or [f"{make.model}-fp32"]), **selected)
+    return judge(run, choice, chosen, tolerances or Tolerances(), record=RECORD)
+
+
+def failing(outcome):
+    return {(item.kind, item.name, item.verdict) for item in outcome.evidence if item.verdict.fails}
+
+
+def test_a_run_like_the_baseline_passes(make):
+    """Every figure is judged and none fails."""
+    outcome = run_gate(make, [make.entry()], [make.entry()])
+    assert not outcome.failed
+    assert {item.kind for item in outcome.evidence} == {"latency", "accuracy", "weights", "int8"}
+    assert {item.verdict for item in outcome.evidence} == {Verdict.PASS}
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "name"),
+    [
+        ({"time_s": 0.112}, "latency", "median"),
+        ({"ap": 0.594}, "accuracy", "AP"),
+        ({"recall": 0.78}, "accuracy", "recall"),
+        ({"weight_bytes": 1_006_000}, "weights", "weight_bytes"),
+        ({"int8_share": 0.65}, "int8", "int8_share"),
+    ],
+)
+def test_each_figure_that_is_worse_beyond_tolerance_fails_by_itself(make, change, kind, name):
+    """Slower, less accurate, larger, or less quantized."""
+    outcome = run_gate(make, [make.entry(**change)], [make.entry()])
+    assert outcome.failed
+    assert failing(outcome) == {(kind, name, Verdict.REGRESSION)}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"time_s": 0.109}, {"ap": 0.596}, {"recall": 0.791}, {"weight_bytes": 1_004_000}, {"int8_share": 0.6595}],
+)
+def test_a_figure_that_is_worse_within_tolerance_passes(make, change):
+    """Noise does not fail a build."""
+    assert not run_gate(make, [make.entry(**change)], [make.entry()]).failed
+
+
+@pytest.mark.parametrize(
+    "change", [{"time_s": 0.08}, {"ap": 0.62}, {"recall": 0.85}, {"weight_bytes": 500_000}, {"int8_share": 0.7}]
+)
+def test_better_than_the_baseline_passes_and_asks_for_a_refresh(make, change):
+    """Otherwise the next regression could eat up the gain unseen."""
+    now = make.entry(**change)
+    outcome = run_gate(make, [now], [make.entry()])
+    assert not outcome.failed
+    assert outcome.improved
+    text = render(outcome, {now.variant: now}, record=RECORD)
+    assert f"refresh it with `{RECORD}`" in text
+    assert "gate: passed" in text
+
+
+def test_on_another_machine_class_latency_is_inconclusive_and_the_rest_is_judged(make):
+    """Times do not carry from one CPU to another; AP, bytes and shares do."""
+    outcome = run_gate(make, [make.entry(time_s=9.0)], [make.entry()], same_class=False)
+    assert not outcome.failed
+    latency = next(item for item in outcome.evidence if item.kind == "latency")
+    assert latency.verdict is Verdict.INCONCLUSIVE
+    assert RECORD in latency.detail
+    assert run_gate(make, [make.entry(ap=0.5)], [make.entry()], same_class=False).failed
+    assert run_gate(make, [make.entry(int8_share=0.1)], [make.entry()], same_class=False).failed
+
+
+def test_on_another_machine_class_only_an_absurd_speed_up_fails(make):
+    """Int8 that is slower than fp32 by a quarter is broken on any CPU."""
+    slow = {"estimate": 0.75, "low": 0.7, "high": 0.8}
+    outcome = run_gate(make, [make.entry(speedup=slow)], [make.entry()], same_class=False)
+    assert failing(outcome) == {("speedup", "speed-up over fp32", Verdict.REGRESSION)}
+    assert not run_gate(make, [make.entry(speedup=slow)], [make.entry()]).failed
+    loose = Tolerances(speedup_floor=0.7)
+    assert not run_gate(make, [make.entry(speedup=slow)], [make.entry()], same_class=False, tolerances=loose).failed
+
+
+def test_a_slower_machine_is_told_from_slower_code_by_the_control(make):
+    """Where a fixed piece of arithmetic slowed down as much, the latency decides nothing, and says so."""
+
+    def with_control(time_s, control_s):
+        return dataclasses.replace(make.entry(time_s=time_s), control_s=(control_s,) * 24)
+
+    before = with_control(0.1, 0.010)
+    drifted = run_gate(make, [with_control(0.13, 0.013)], [before])
+    assert not drifted.failed
+    assert "at another speed" in drifted.evidence[0].detail
+    assert run_gate(make, [with_control(0.13, 0.0105)], [before]).failed
+    faster = run_gate(make, [with_control(0.07, 0.007)], [before])
+    assert faster.evidence[0].verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_shorter_run_is_judged_on_exactly_its_own_images(make):
+    """The rest of the baseline's images were slower and worse: that is no improvement of the run."""
+    before = make.benchmark(images=24)
+    before["stats"]["data"][16:] = [0.5] * 8
+    before["extra_info"]["per_image"]["metrics"]["recall"][16:] = [0.1] * 8
+    before["extra_info"]["ap_first"]["24"] = 0.3
+    from detq.baseline import entry_from_json
+
+    outcome = run_gate(make, [make.entry(images=16)], [entry_from_json(before, "test")])
+    assert {item.verdict for item in outcome.evidence} == {Verdict.PASS}
+
+
+def test_ap_is_compared_on_the_largest_count_that_both_runs_have(make):
+    """19 shared images are judged on the first 16; fewer than 8 are too few for AP, and the gate says so."""
+    before = make.entry(images=24)
+    ap = next(item for item in run_gate(make, [make.entry(images=19)], [before]).evidence if item.name == "AP")
+    assert ap.verdict is Verdict.PASS
+    short = next(item for item in run_gate(make, [make.entry(images=5)], [before]).evidence if item.name == "AP")
+    assert short.verdict is Verdict.INCONCLUSIVE
+    assert "too few" in short.detail
+
+
+@pytest.mark.parametrize("what", ["weights", "images"])
+def test_a_run_on_other_weights_or_other_images_fails_and_says_so(make, what):
+    """Two figures of different things cannot vouch for each other."""
+    now = make.benchmark()
+    if what == "weights":
+        now["extra_info"]["weights"] = "file: other.safetensors"
+    else:
+        now["extra_info"]["per_image"]["images"] = ["ffff0000"] * 24
+    from detq.baseline import entry_from_json
+
+    outcome = run_gate(make, [entry_from_json(now, "test")], [make.entry()])
+    assert failing(outcome) == {("presence", "inputs", Verdict.MISSING)}
+
+
+def test_accuracy_that_means_nothing_is_not_judged(make):
+    """Random weights have times and sizes, and no accuracy."""
+    random = {"ap_first": {}, "per_image": {**make.benchmark()["extra_info"]["per_image"], "metrics": {}}}
+    outcome = run_gate(make, [make.entry(**random)], [make.entry(**random)])
+    assert not outcome.failed
+    assert {item.verdict for item in outcome.evidence if item.kind == "accuracy"} == {Verdict.INCONCLUSIVE}
+    lost = run_gate(make, [make.entry(**random)], [make.entry()])
+    assert lost.failed
+
+
+def test_a_variant_that_the_baseline_does_not_know_fails_and_prints_the_command(make):
+    """A new variant is gated from its first day."""
+    new = make.entry(f"{make.model}-static_int8")
+    outcome = run_gate(make, [make.entry(), new], [make.entry()])
+    assert outcome.failed
+    text = render(outcome, {}, record=RECORD)
+    assert f"static_int8: is not in the baseline; accept it with `{RECORD}`" in text
+
+
+def test_without_any_baseline_everything_is_missing(make):
+    """An empty folder of baselines is no silent pass."""
+    outcome = run_gate(make, [make.entry()], [])
+    assert outcome.failed
+    assert any("no baseline at all" in note for note in outcome.notes)
+
+
+def test_a_renamed_variant_fails_twice_once_as_new_and_once_as_vanished(make):
+    """A rename silently ends a comparison unless somebody accepts it."""
+    outcome = run_gate(make, [make.entry(f"{make.model}-int8")], [make.entry()])
+    assert {item.variant for item in outcome.evidence if item.verdict is Verdict.MISSING} == {
+        f"{make.model}-int8",
+        f"{make.model}-dynamic_int8",
+    }
+    assert outcome.vanished == (f"{make.model}-dynamic_int8",)
+
+
+def test_a_model_that_vanished_fails_unless_models_were_chosen(make):
+    """Choosing one model says nothing about the others; choosing none says everything is meant."""
+    other = make.entry("gone-fp32")
+    assert run_gate(make, [make.entry()], [make.entry(), other]).vanished == ("gone-fp32",)
+    assert not run_gate(make, [make.entry()], [make.entry(), other], every_model=False).failed
+    assert not run_gate(make, [make.entry()], [make.entry(), other], known=(make.model, "gone")).failed
+
+
+def test_variants_that_were_deselected_are_not_expected_but_mentioned(make):
+    """`-k dynamic` judges what is left and says that something was left out."""
+    fp32 = make.entry(f"{make.model}-fp32")
+    registered = [f"{make.model}-fp32", f"{make.model}-dynamic_int8"]
+    outcome = run_gate(make, [make.entry()], [make.entry(), fp32], registered=registered)
+    assert not outcome.failed
+    assert outcome.notes == ("1 of 2 variants were deselected and are not judged",)
+
+
+def test_a_variant_that_was_selected_and_not_measured_fails(make):
+    """A skipped benchmark is not a passed one."""
+    both = [f"{make.model}-fp32", f"{make.model}-dynamic_int8"]
+    run = {make.entry().variant: make.entry()}
+    outcome = judge(run, make.choice(make.entry()), make.selection(*both), Tolerances(), record=RECORD)
+    assert failing(outcome) == {("presence", "measured", Verdict.MISSING)}
+
+
+def test_a_run_that_measured_nothing_fails_and_prints_the_command(make):
+    """All skipped, all deselected, or no such test: nothing measured is nothing shown."""
+    outcome = judge({}, make.choice(make.entry()), make.selection(), Tolerances(), record=RECORD)
+    assert outcome.failed
+    text = render(outcome, {}, record=RECORD)
+    assert "nothing was measured" in text
+    assert "gate: FAILED" in text
+    assert RECORD in text
+
+
+def test_the_table_shows_every_variant_with_its_figures(make):
+    """A row a variant, the change beside each figure, and the verdict in words."""
+    now = make.entry(time_s=0.2, ap=0.59)
+    text = render(run_gate(make, [now], [make.entry()]), {now.variant: now}, record=RECORD)
+    row = next(line for line in text.splitlines() if "dynamic_int8 " in line and "ms" in line)
+    assert "200.0 ms (+100.0%)" in row
+    assert "0.5900 (-0.0100)" in row
+    assert "REGRESSION" in row
+    assert "median of 24 images 100.0 → 200.0 ms" in text
