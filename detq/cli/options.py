@@ -66,9 +66,18 @@ ThreadsOption = Annotated[
 ]
 SeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="Decides every random choice.")]
 ScoreOption = Annotated[
-    float, typer.Option("--score", metavar="S", help="Least score of a detection in the report's metrics and pictures.")
+    float,
+    typer.Option(
+        "--score",
+        min=0.0,
+        max=1.0,
+        metavar="S",
+        help="Least score of a detection in the report's metrics and pictures.",
+    ),
 ]
-IouOption = Annotated[float, typer.Option("--iou", metavar="T", help="Least IoU of a match in the report's metrics.")]
+IouOption = Annotated[
+    float, typer.Option("--iou", min=0.0, max=1.0, metavar="T", help="Least IoU of a match in the report's metrics.")
+]
 SplitOption = Annotated[
     str | None,
     typer.Option("--split", metavar="NAME", help="Which part of a YOLO `data.yaml` to read: train, val or test."),
