@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from detq.boxes import as_boxes
+from detq.boxes import as_boxes, box_intersection
 
 __all__ = ["place_labels"]
 
@@ -37,7 +37,7 @@ def place_labels(
         inside = _move_inside(candidates, width, height)
         moved = np.abs(inside - candidates).sum(axis=1) * size[1] / 2
         # A tie goes to the earlier candidate: above the box, beginning at its left edge.
-        covered = _overlaps(inside, placed[:index]).sum(axis=1) * COVERED_COST
+        covered = box_intersection(inside, placed[:index]).sum(axis=1) * COVERED_COST
         placed[index] = inside[int(np.argmin(covered + moved))]
     return placed
 
@@ -69,11 +69,3 @@ def _move_inside(rectangles: NDArray[np.float32], width: float, height: float) -
     room = np.maximum(np.asarray([width, height], np.float32) - sides, 0)
     corner = np.clip(rectangles[:, :2], 0, room)
     return np.concatenate([corner, corner + sides], axis=1)
-
-
-def _overlaps(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Shared area in square pixels of every rectangle of `a` with every one of `b`."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    sides = np.maximum(high - low, 0)
-    return np.asarray(sides[..., 0] * sides[..., 1])

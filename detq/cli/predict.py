@@ -1,0 +1,141 @@
+"""`detq predict`: a variant on single images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from detq.cli.options import ClassesOption, JsonOption, SeedOption, ThreadsOption, WeightsOption, names_of
+
+if TYPE_CHECKING:
+    from detq.predictor import Predictor
+    from detq.types import Detections
+
+__all__ = ["name_outputs", "predict_command"]
+
+
+def predict_command(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    *,
+    variant: Annotated[
+        str, typer.Option("--variant", metavar="ID", help="A variant of `detq list`.")
+    ] = "fasterrcnn_mobilenet_v3_large_fpn-dynamic_int8",
+    weights: WeightsOption = None,
+    classes: ClassesOption = None,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for pictures and JSON.")] = Path(),
+    score: Annotated[float, typer.Option("--score", metavar="S", help="Least score of a detection.")] = 0.5,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
+    seed: SeedOption = 0,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find objects in images with one variant: a picture and a JSON for each.
+
+    For `photo.jpg` it writes `photo.detq.jpg` and `photo.detq.json` into --out, boxes as x1, y1, x2, y2 in pixels of
+    the upright image.
+
+    Example: `detq predict photos/*.jpg --variant fasterrcnn_mobilenet_v3_large_fpn-dynamic_int8 --out found`
+    """
+    from detq.errors import DetqError
+    from detq.measure.threads import choose_threads, pinned_threads
+    from detq.variants import find_variant
+
+    if not 0 <= score <= 1:
+        raise DetqError(f"--score: expected a number from 0 to 1, got {score}")
+    chosen = find_variant(variant)
+    outputs = name_outputs(images, out)
+    _check_files(images, outputs, overwrite=overwrite)
+    with pinned_threads(choose_threads(threads)):
+        from detq.predictor import build_predictor
+
+        predictor = build_predictor(chosen, weights=weights, classes=names_of(classes), seed=seed)
+        if not predictor.meaningful:
+            typer.echo("The weights are RANDOM: what is found means nothing.", err=True)
+        results = [_predict(predictor, image, outputs[image], score, quiet=as_json) for image in outputs]
+    if as_json:
+        print(json.dumps(results, indent=2))
+
+
+def name_outputs(images: Sequence[Path], out: Path) -> Mapping[Path, Path]:
+    """Return, for each image once, the path of its outputs without their suffix.
+
+    Images of one name in different folders get as much of their folders' names as tells them apart.
+    """
+    unique = list(dict.fromkeys(images))
+    names = {image: image.stem for image in unique}
+    for depth in range(1, max((len(image.parts) for image in unique), default=0) + 1):
+        taken = [image for image in unique if list(names.values()).count(names[image]) > 1]
+        for image in taken:
+            folders = [part for part in image.parent.parts[-depth:] if part not in ("/", "..")]
+            names[image] = "_".join([*folders, image.stem])
+    for number, image in enumerate(unique):
+        if list(names.values()).count(names[image]) > 1:  # a.jpg and a.png in one folder
+            names[image] = f"{names[image]}_{image.suffix.lstrip('.')}_{number}"
+    return {image: out / f"{name}.detq" for image, name in names.items()}
+
+
+def _check_files(images: Sequence[Path], outputs: Mapping[Path, Path], *, overwrite: bool) -> None:
+    """Refuse before the model is loaded: an image that is missing, or an output that exists."""
+    from detq.datasets.images import image_size
+    from detq.errors import OutputError
+
+    for image in images:
+        image_size(image)
+    for base in outputs.values():
+        for path in (_picture(base), _detections(base)):
+            if path.exists() and not overwrite:
+                raise OutputError(f"{path} exists; add --overwrite to replace it, or choose another --out")
+
+
+def _picture(base: Path) -> Path:
+    return base.with_name(f"{base.name}.jpg")
+
+
+def _detections(base: Path) -> Path:
+    return base.with_name(f"{base.name}.json")
+
+
+def _predict(predictor: Predictor, path: Path, base: Path, score: float, *, quiet: bool) -> dict[str, Any]:
+    from PIL import Image
+
+    from detq.datasets.images import read_image
+    from detq.files import atomic_path, write_json
+    from detq.report.overlay import draw_overlay
+
+    image = read_image(path)
+    found = predictor.predict(image)
+    kept = found[found.scores >= score]
+    picture = draw_overlay(
+        image, kept, None, predictor.classes, score_threshold=score, names=(predictor.variant.id, ""), title=path.name
+    )
+    with atomic_path(_picture(base)) as temporary:
+        Image.fromarray(picture).save(temporary, format="JPEG", quality=90)
+    result = _describe(predictor, path, image.shape[1], image.shape[0], kept)
+    write_json(_detections(base), result)
+    if not quiet:
+        typer.echo(f"{path}: {len(kept)} found, {_picture(base)}, {_detections(base)}")
+    return result
+
+
+def _describe(predictor: Predictor, path: Path, width: int, height: int, found: Detections) -> dict[str, Any]:
+    objects = [
+        {
+            "class": predictor.classes[int(label)],
+            "score": round(float(score), 4),
+            "box": [round(float(v), 2) for v in box],
+        }
+        for box, score, label in zip(found.boxes, found.scores, found.labels, strict=True)
+    ]
+    return {
+        "image": str(path),
+        "width": width,
+        "height": height,
+        "variant": predictor.variant.id,
+        "weights": predictor.weights.describe(),
+        "meaningful": predictor.meaningful,
+        "detections": objects,
+    }

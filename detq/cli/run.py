@@ -1,0 +1,166 @@
+"""`detq run`: the experiment on a user's own images."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from detq.cli.options import (
+    AllowUnlabelledOption,
+    ClassesOption,
+    DataOption,
+    FormatOption,
+    IouOption,
+    JsonOption,
+    MapOption,
+    ReportClassOption,
+    ScoreOption,
+    SeedOption,
+    SplitOption,
+    ThreadsOption,
+    WeightsOption,
+    names_of,
+)
+
+if TYPE_CHECKING:
+    from detq.results import RunResult
+    from detq.runner import RunConfig
+
+__all__ = ["run_command"]
+
+
+def run_command(
+    *,
+    data: DataOption,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder for the results.")],
+    model: Annotated[
+        str, typer.Option("--model", metavar="NAME", help="A model of `detq list`, or your own `package.module:build`.")
+    ] = "fasterrcnn_mobilenet_v3_large_fpn",
+    variants: Annotated[
+        str | None,
+        typer.Option(
+            "--variants",
+            metavar="A,B",
+            help="Recipes of `detq list`; all that the model supports by default. fp32 is always measured.",
+        ),
+    ] = None,
+    weights: WeightsOption = None,
+    classes: ClassesOption = None,
+    class_map: MapOption = None,
+    format: FormatOption = None,  # noqa: A002  # what the command line calls it
+    split: SplitOption = None,
+    allow_unlabelled: AllowUnlabelledOption = False,
+    unlabelled: Annotated[
+        bool, typer.Option("--unlabelled", help="There are no labels: compare with fp32 instead.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", help="Use the first N images.")] = None,
+    draw: Annotated[
+        int,
+        typer.Option("--draw", metavar="N", help="Draw N images; with --unlabelled those that differ most."),
+    ] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out where it stopped.")] = False,
+    seed: SeedOption = 0,
+    threads: ThreadsOption = None,
+    score: ScoreOption = 0.7,
+    iou: IouOption = 0.65,
+    report_class: ReportClassOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a detector's variants on your images: how fast, how accurate, and which one to ship.
+
+    Images go one at a time through every variant, in random order for each image, so that times are paired. The folder
+    gets `predictions.jsonl`, `timings.csv`, `metrics.json`, `report.md` and `pictures/`. A run that was
+    interrupted, even killed, goes on with `--resume`.
+
+    The packaged car detector on rendered traffic:
+
+        detq run --data "synthetic:traffic?n=50" --out first-run --draw 4
+
+    Your own labelled photos, two classes of them merged, and your own weights:
+
+        detq run --data photos/ --map car=1,2 --weights my.pth --classes car --out my-run
+
+    Photos that nobody labelled:
+
+        detq run --data camera/ --unlabelled --draw 8 --out camera-run
+    """
+    from detq.measure.threads import choose_threads
+    from detq.runner import RunConfig
+
+    for_weights, for_data = _split_classes(classes, weights)
+    config = RunConfig(
+        data=data,
+        out=out,
+        model=model,
+        recipes=None if variants is None else tuple(name.strip() for name in variants.split(",") if name.strip()),
+        weights=weights,
+        classes=for_weights,
+        data_classes=for_data,
+        class_map=class_map,
+        format=format,
+        split=split,
+        allow_unlabelled=allow_unlabelled,
+        unlabelled=unlabelled,
+        limit=limit,
+        draw=draw,
+        resume=resume,
+        seed=seed,
+        threads=choose_threads(threads),
+        score=score,
+        iou=iou,
+        report_class=report_class,
+    )
+    result = _run(config, quiet=as_json)
+    if as_json:
+        print(json.dumps(result.to_json(), indent=2))
+    else:
+        _show(result, out)
+
+
+def _split_classes(text: str | None, weights: str | None) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
+    """Return what `--classes` names: the labels of a file of weights if one is given, else the data's class numbers."""
+    names = names_of(text)
+    own_weights = weights is not None and weights.lower() not in {"packaged", "coco", "coco_v1"}
+    return (names, None) if own_weights else (None, names)
+
+
+def _run(config: RunConfig, *, quiet: bool) -> RunResult:
+    from detq.cli.progress import progress_for
+    from detq.runner import run_experiment
+
+    progress = progress_for(quiet=quiet)
+    try:
+        return run_experiment(config, progress)
+    except KeyboardInterrupt:
+        again = [*sys.argv[1:], *([] if "--resume" in sys.argv else ["--resume"])]
+        print(f"detq: interrupted; go on with `{shlex.join(['detq', *again])}`", file=sys.stderr)
+        raise typer.Exit(130) from None
+    finally:
+        progress.end()
+
+
+def _show(result: RunResult, out: Path) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    from detq.report.document import tables_of
+    from detq.report.tables import context_lines
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=160)  # a log is not folded at 80 columns
+    for table in tables_of(result):
+        console.print(table.to_rich())
+        for note in table.notes:
+            console.print(Text(note, style="dim"))
+        console.print()
+    for line in context_lines(result):
+        console.print(Text(line), soft_wrap=True)
+    console.print(Text(f"Results: {out} (report.md, metrics.json, predictions.jsonl, timings.csv)"), soft_wrap=True)
+    console.print()
+    console.print(Text(result.advice, style="bold"), soft_wrap=True)

@@ -1,0 +1,129 @@
+"""What follows the measuring: metrics, proposals, pictures, memory, and the files that say it all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detq.errors import UnsupportedError
+from detq.files import write_text
+from detq.measure.memory import peak_memory
+from detq.measure.proposals import count_proposals
+from detq.quantization.recipes import REFERENCE
+from detq.report.advice import advise
+from detq.report.document import to_markdown
+from detq.results import DataSummary, Proposals, RunResult, VariantResult
+from detq.runner.config import RunConfig
+from detq.runner.pictures import draw_pictures, pictures_to_draw, spread
+from detq.runner.prepare import Prepared, open_arguments
+from detq.runner.progress import Progress
+from detq.runner.summary import Measurements, bin_proposals, read_measurements, summarize_variants
+
+__all__ = ["METRICS", "REPORT", "Session", "conclude"]
+
+METRICS = "metrics.json"
+REPORT = "report.md"
+
+MEMORY_IMAGES = 8
+
+PROPOSAL_IMAGES = 60
+"""The untimed pass that counts proposals takes this many images: thirds of 20, at the price of 60 images in fp32."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """Seconds of the measuring session by what they went into."""
+
+    inference_fp32_s: float
+    loading_s: float
+    writing_s: float
+
+
+def conclude(config: RunConfig, prepared: Prepared, session: Session, progress: Progress) -> RunResult:
+    """Judge what is in the folder's files, draw pictures and write the result."""
+    view = prepared.view
+    progress.begin("computing metrics", 1)
+    measured = read_measurements(config, view, list(prepared.predictors), meaningful=prepared.meaningful)
+    progress.end()
+    proposals = _count_proposals(config, prepared, measured, progress)
+    indices = pictures_to_draw(config.draw, len(view), measured.agreements)
+    pictures = draw_pictures(config, view, measured.found, indices, progress)
+    result = RunResult(
+        model=config.model,
+        weights=prepared.reference.weights.describe(),
+        meaningful_accuracy=prepared.meaningful,
+        data=DataSummary(view.name, view.identity(), len(view), view.classes, view.describe_ignored()),
+        environment=prepared.environment,
+        machine_class=prepared.machine_class,
+        threads=config.threads,
+        seed=config.seed,
+        score=config.score,
+        iou=config.iou,
+        variants=_with_memory(config, prepared, measured, progress),
+        proposals=proposals,
+        overhead=_overhead(measured, session),
+        pictures=pictures,
+    )
+    result = replace(result, advice=advise(result))
+    result.write(config.out / METRICS)
+    write_text(config.out / REPORT, to_markdown(result))
+    return result
+
+
+def _count_proposals(
+    config: RunConfig, prepared: Prepared, measured: Measurements, progress: Progress
+) -> Proposals | None:
+    view = prepared.view
+    indices = spread(PROPOSAL_IMAGES, len(view))
+    progress.begin("counting proposals", len(indices))
+
+    def images() -> Iterator[NDArray[np.uint8]]:
+        for done, index in enumerate(indices):
+            progress.step(done)
+            yield view.load(index).image
+
+    counts = count_proposals(prepared.reference, images())
+    progress.end()
+    return None if counts is None else bin_proposals(indices, counts, measured.times_ms, config.seed)
+
+
+def _with_memory(
+    config: RunConfig, prepared: Prepared, measured: Measurements, progress: Progress
+) -> dict[str, VariantResult]:
+    """Return the variants' results, each with its peak memory in a process of its own."""
+    peaks: dict[str, int | None] = {}
+    progress.begin("measuring memory", len(prepared.predictors))
+    for done, (recipe, predictor) in enumerate(prepared.predictors.items(), start=1):
+        try:
+            peaks[recipe] = peak_memory(
+                predictor.variant,
+                open_arguments(config),
+                weights=config.weights,
+                classes=config.classes,
+                seed=config.seed,
+                threads=config.threads,
+                images=min(MEMORY_IMAGES, len(prepared.view)),
+            )
+        except UnsupportedError as error:
+            peaks[recipe] = None
+            progress.say(f"No peak memory: {error}.")
+        progress.step(done)
+    progress.end()
+    return summarize_variants(measured, prepared.predictors, peaks, config.seed)
+
+
+def _overhead(measured: Measurements, session: Session) -> dict[str, float]:
+    """Return the seconds around the model, and their share of fp32's inference; the goal is at most 5 %."""
+    total_s = float(measured.times_ms[REFERENCE].sum()) / 1000
+    around = session.loading_s + session.writing_s
+    share = measured.metrics_s / total_s + (around / session.inference_fp32_s if session.inference_fp32_s else 0.0)
+    return {
+        "inference_fp32_s": total_s,
+        "loading_s": session.loading_s,
+        "writing_s": session.writing_s,
+        "metrics_s": measured.metrics_s,
+        "share_of_fp32": share,
+    }

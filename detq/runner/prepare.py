@@ -1,0 +1,179 @@
+"""Everything that is made before the first image is timed: variants, data, proof, and what identifies the run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import detq
+from detq.datasets import open_dataset
+from detq.errors import QuantizationError
+from detq.measure.environment import environment, machine_class
+from detq.metrics.evaluate import choose_report_class
+from detq.models.weights import WeightsSource
+from detq.predictor import Predictor, build_predictor
+from detq.quantization.recipes import REFERENCE
+from detq.runner.config import RunConfig
+from detq.runner.progress import Progress
+from detq.runner.view import View
+from detq.variants import Variant, variants_of
+
+__all__ = ["Prepared", "open_arguments", "prepare", "settings_of"]
+
+PROOF_IMAGES = 8
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run measures, on what, and where.
+
+    Attributes:
+        predictors: by recipe, fp32 first, with their proofs.
+        view: the images.
+        environment: of the machine; see `detq.measure.environment`.
+        machine_class: its id.
+    """
+
+    predictors: Mapping[str, Predictor]
+    view: View
+    environment: dict[str, Any]
+    machine_class: str
+
+    @property
+    def reference(self) -> Predictor:
+        """The fp32 predictor."""
+        return self.predictors[REFERENCE]
+
+    @property
+    def meaningful(self) -> bool:
+        """Whether detections say anything: not with random weights."""
+        return self.reference.meaningful
+
+
+def prepare(config: RunConfig, progress: Progress) -> Prepared:
+    """Build the variants, open and check the data, and prove what runs in int8.
+
+    Raises:
+        DetqError: a mistake in the arguments, the data or the weights.
+    """
+    variants = _choose_variants(config, progress)
+    data = open_dataset(**open_arguments(config))
+    predictors = _build(config, variants, progress)
+    reference = predictors[REFERENCE]
+    view = View(data, reference.classes, labelled=not config.unlabelled, limit=config.limit)
+    choose_report_class(view.classes, config.report_class)  # a wrong name shows now, and not after the last image
+    progress.begin("checking data", len(view))
+    view.check(lambda done, _total: progress.step(done))
+    progress.end()
+    for sentence in view.describe_ignored():
+        progress.say(sentence)
+    if not reference.meaningful:
+        progress.say("The weights are RANDOM: this run is for timing only, accuracy is n/a.")
+    _prove_all(predictors, view, progress)
+    found = environment(config.threads)
+    return Prepared(predictors, view, found, machine_class(found).id)
+
+
+def _choose_variants(config: RunConfig, progress: Progress) -> tuple[Variant, ...]:
+    """Return the variants to measure, fp32 first and always among them."""
+    variants = variants_of(config.model, config.recipes)
+    if config.recipes is not None and REFERENCE not in config.recipes:
+        progress.say(f"{REFERENCE} is measured too: every ratio and difference refers to it.")
+    return variants
+
+
+def open_arguments(config: RunConfig) -> dict[str, Any]:
+    """Return the keyword arguments of `open_dataset`, also for another process."""
+    return {
+        "path": config.data,
+        "format": config.format,
+        "classes": config.data_classes,
+        "class_map": config.class_map,
+        "split": config.split,
+        "allow_unlabelled": config.allow_unlabelled,
+        "unlabelled": config.unlabelled,
+    }
+
+
+def _build(config: RunConfig, variants: tuple[Variant, ...], progress: Progress) -> Mapping[str, Predictor]:
+    """Return the variants by recipe, ready to run."""
+    progress.begin("building variants", len(variants))
+    predictors = {}
+    for done, variant in enumerate(variants, start=1):
+        predictors[variant.recipe] = build_predictor(
+            variant, weights=config.weights, classes=config.classes, seed=config.seed
+        )
+        progress.step(done)
+    progress.end()
+    return predictors
+
+
+def _prove_all(predictors: Mapping[str, Predictor], view: View, progress: Progress) -> None:
+    """Set each predictor's proof of what it runs in int8.
+
+    An image without anything on it can leave a box head without work, so several are tried before that is an error.
+
+    Raises:
+        QuantizationError: a recipe that quantizes left everything in fp32.
+    """
+    progress.begin("proving int8", len(predictors))
+    for done, predictor in enumerate(predictors.values(), start=1):
+        images = list(_proof_images(view))
+        for index in images:
+            try:
+                _prove(predictor, view, index)
+                break
+            except QuantizationError:
+                if index == images[-1]:
+                    raise
+        progress.step(done)
+    progress.end()
+
+
+def _prove(predictor: Predictor, view: View, index: int) -> None:
+    from detq.quantization.proof import prove
+
+    predictor.proof = prove(
+        predictor.module,
+        view.load(index).image,
+        quantizes=predictor.variant.recipe_spec.quantizes,
+        reference_weight_bytes=predictor.fp32_weight_bytes,
+    )
+
+
+def _proof_images(view: View) -> Iterator[int]:
+    """Yield a few images, those with most objects first; without labels the first ones."""
+    few = range(min(len(view), PROOF_IMAGES))
+    yield from sorted(few, key=lambda index: -len(view.target(index) or ()))
+
+
+def settings_of(config: RunConfig, prepared: Prepared) -> dict[str, Any]:
+    """Return all that the files of a run depend on: what `--resume` compares. No path or host is in it."""
+    source, view = prepared.reference.weights, prepared.view
+    return {
+        "detq": detq.__version__,
+        "model": config.model,
+        "variants": list(prepared.predictors),
+        "weights": source.describe(),
+        "weights_sha256": _weights_hash(source),
+        "data_identity": view.identity(),
+        "images": len(view),
+        "classes": list(view.classes),
+        "map": config.class_map,
+        "format": config.format,
+        "allow_unlabelled": config.allow_unlabelled,
+        "unlabelled": config.unlabelled,
+        "seed": config.seed,
+        "threads": config.threads,
+        "machine_class": prepared.machine_class,
+    }
+
+
+def _weights_hash(source: WeightsSource) -> str | None:
+    if source.path is None:
+        return None
+    with Path(source.path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
