@@ -86,14 +86,16 @@ class CocoDataset(Dataset):
         fix = "correct or remove the annotation"
         boxes, solid = fit_boxes(corners, size, lambda row: self._where(rows[row]), fix=fix)
         names = [self._tables.categories[self._tables.category_ids[row]] for row in rows]
+        if size != upright:
+            boxes = turn_upright(boxes, stored, orientation)
+            solid = np.all(boxes[:, 2:] > boxes[:, :2], axis=1)
         kept = self._left_out.keep(index, names, self._labels[rows], solid)
         rows, boxes = rows[kept], boxes[kept]
         areas = self._tables.areas_px[rows]
         areas = np.where(np.isnan(areas), box_area(boxes), areas)
         masks = self._masks(rows, size) if self.masks else None
-        if size != upright:
-            boxes = turn_upright(boxes, stored, orientation)
-            masks = None if masks is None else _turn_masks(masks, orientation)
+        if size != upright and masks is not None:
+            masks = _turn_masks(masks, orientation)
         return GroundTruth(boxes, self._labels[rows], self._tables.crowd[rows], areas, masks)
 
     def size(self, index: int) -> tuple[int, int]:

@@ -23,7 +23,7 @@ IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".
 """Files with these suffixes (in any case) are images."""
 
 # Others, such as EPS, would start a program, whatever the file's suffix says.
-_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "MPO")
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
 
 TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +77,7 @@ class YoloYaml:
 
 
 def find_yaml(path: Path) -> YoloYaml | None:
-    """Return the data set's yaml: `path` itself, the one in the folder, or `data.yaml` in the folder above.
+    """Return the data set's yaml: `path` itself, the one in the folder, or `data.yaml` above it.
 
     Raises:
         DataError: it cannot be read, or there are several.
@@ -88,7 +89,9 @@ def find_yaml(path: Path) -> YoloYaml | None:
     if len(named) > 1:
         names = ", ".join(file.name for file in named)
         raise DataError(f"data set folder {path}: expected one data.yaml, found {names}; name the one to read")
-    above = [path.parent / name for name in ("data.yaml", "data.yml")]
+    # train/ or train/images/ was opened, and the yaml lies above train/.
+    parents = Path(os.path.abspath(path)).parents[: 2 if path.name == "images" else 1]  # noqa: PTH100  # links stay as they are
+    above = [parent / name for parent in parents for name in ("data.yaml", "data.yml")]
     return next((_read(file) for file in [*named, *above] if file.is_file()), None)
 
 
