@@ -195,12 +195,11 @@ def average_precisions(plan: AveragePrecisionPlan, weights: Ints) -> NDArray[np.
         float64 `(T, K, A)`: thresholds, classes, size classes; NaN where there is nothing to find.
     """
     to_find = weights @ plan.truths
-    result = np.where(to_find > 0, 0.0, np.nan)
-    result = np.tile(result, _LEVELS)
+    result = np.zeros((_LEVELS, len(to_find)))
     if len(plan.cells):
-        result[plan.cells] = _interpolated(plan, weights, to_find)
-    shaped: NDArray[np.float64] = result.reshape(_LEVELS, plan.classes, _AREAS)
-    return shaped
+        result.flat[plan.cells] = _interpolated(plan, weights, to_find)
+    result[:, to_find == 0] = np.nan
+    return result.reshape(_LEVELS, plan.classes, _AREAS)
 
 
 def _interpolated(plan: AveragePrecisionPlan, weights: Ints, to_find: Ints) -> NDArray[np.float64]:
