@@ -200,11 +200,8 @@ def detq_build() -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def detq_suite(request: pytest.FixtureRequest, detq_build: Callable[..., Any]) -> BenchSession:
     """The measurements of this session: each model is measured when its first variant is asked for."""
-    from detq.bench.progress import Progress
-    from detq.bench.suite import Suite
-
     session = _session(request.config)
-    session.suite = Suite(session.settings, detq_build, Progress(request.config), session.describe)
+    session.measure_with(detq_build)
     return session
 
 

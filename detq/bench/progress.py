@@ -19,11 +19,10 @@ class Progress:
         self._reporter = config.pluginmanager.get_plugin("terminalreporter")
         self._capture = config.pluginmanager.get_plugin("capturemanager")
         self._start = 0.0
-        self._title = ""
 
     def begin(self, title: str) -> None:
         """Announce a step that takes a while."""
-        self._start, self._title = time.monotonic(), title
+        self._start = time.monotonic()
         self._write(f"detq: {title}", fresh=True)
 
     def update(self, done: int, total: int) -> None:
@@ -34,7 +33,7 @@ class Progress:
         seconds = time.monotonic() - self._start
         rate = done / seconds if seconds else 0.0
         left = (total - done) / rate if rate else 0.0
-        text = f"detq: {self._title}: {done}/{total} images, {rate:.2f} images/s, {left:.0f} s left"
+        text = f"detq:   {done}/{total} images, {rate:.2f} images/s, {left:.0f} s left"
         self._write(text, rewrite=live)
         if live and done == total:
             self._write("")

@@ -15,13 +15,22 @@ from detq.files import atomic_path, write_json, write_text
 __all__ = ["write_report"]
 
 
-def write_report(folder: Path, results: Mapping[str, VariantResult], outcome: Mapping[str, Any], table: str) -> None:
-    """Write `gate.txt`, `bench.json` and a picture of each variant's first images into `folder`.
+def write_report(
+    folder: Path, results: Mapping[str, VariantResult], outcome: Mapping[str, Any], texts: Mapping[str, str]
+) -> None:
+    """Write `bench.json`, each of `texts` as `<name>.txt`, and a picture of each variant's first images.
+
+    Args:
+        folder: where to; made if it is not there.
+        results: what was measured, by variant id.
+        outcome: what the gate found, ready for JSON.
+        texts: the session's tables by name.
 
     Raises:
         OutputError: the folder cannot be written.
     """
-    write_text(folder / "gate.txt", table + "\n")
+    for name, text in texts.items():
+        write_text(folder / f"{name}.txt", text + "\n")
     variants = {
         variant: {"times_ms": [round(value * 1e3, 3) for value in result.times_s], **result.info}
         for variant, result in results.items()

@@ -49,11 +49,8 @@ def open_images(settings: Settings) -> Dataset:
 class Suite:
     """The measurements of one session, made when they are first asked for."""
 
-    def __init__(
-        self, settings: Settings, build: Build, progress: Progress, environment: Callable[[], Mapping[str, Any]]
-    ) -> None:
+    def __init__(self, settings: Settings, build: Build, progress: Progress) -> None:
         self._settings, self._build, self._progress = settings, build, progress
-        self._environment = environment
         self._results: dict[str, VariantResult] = {}
 
     def result(self, variant_id: str, selected: Iterable[str]) -> VariantResult:
@@ -83,7 +80,7 @@ class Suite:
         self._progress.begin(f"building {model}: {', '.join(recipes)}")
         with pinned_threads(self._settings.threads):
             recorded = self._record(dataset, images, self._predictors(model, recipes, dataset))
-        environment = self._environment()
+        data = {"name": dataset.name, "identity": dataset.identity(), "images": images}
         return {
             info["variant"]: VariantResult(
                 variant=Variant(model, recipe),
@@ -94,11 +91,7 @@ class Suite:
                 classes=dataset.classes,
                 quantizes=Variant(model, recipe).recipe_spec.quantizes,
                 meaningful=info["accuracy"] is not None,
-                info={
-                    **info,
-                    "data": {"name": dataset.name, "identity": dataset.identity(), "images": images},
-                    **environment,
-                },
+                info=info | {"data": data},
             )
             for recipe, info in summarize(recorded).items()
         }
@@ -139,7 +132,8 @@ class Suite:
             _keep(recorded, sample, measured)
             if control is not None:
                 recorded.control_ms.append(control())
-            self._progress.update(done, images)
+            if timing:
+                self._progress.update(done, images)
         proposals = self._settings.timing and count_proposals(
             predictors[REFERENCE],
             (dataset.load(index).image for index in range(min(images, PROPOSAL_IMAGES))),

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping
+import statistics
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from detq.baseline.entry import Entry
 from detq.gate.evidence import Evidence, Verdict
 from detq.gate.judge import Outcome
+from detq.gate.text import NARROWEST, make_table, to_text
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
 
 __all__ = ["render"]
 
-NARROWEST = 110
 STYLES = {
     Verdict.IMPROVEMENT: "cyan",
     Verdict.PASS: "green",
@@ -20,9 +25,28 @@ STYLES = {
     Verdict.MISSING: "bold red",
 }
 
+COLUMNS = {
+    "variant": 14,
+    "median": 18,
+    "AP": 16,
+    "report's metrics": 23,
+    "weights": 16,
+    "in int8": 14,
+    "verdict": 12,
+}
+
+Line = tuple[str, str]
+"""A sentence and its style."""
+
 
 def render(
-    outcome: Outcome, run: Mapping[str, Entry], *, record: str, width: int = NARROWEST, colour: bool = False
+    outcome: Outcome,
+    run: Mapping[str, Entry],
+    *,
+    record: str,
+    accepted: bool = False,
+    width: int = NARROWEST,
+    colour: bool = False,
 ) -> str:
     """Return the table, then a line for everything that somebody should act on, then the gate's last word.
 
@@ -30,58 +54,79 @@ def render(
         outcome: of `judge`.
         run: what was measured, by variant id.
         record: the command that records or refreshes the baseline.
-        width: of the terminal, in characters; the table takes at least 110.
+        accepted: this run is to become the baseline, so nothing fails.
+        width: of the terminal, in characters.
         colour: whether to write terminal colours.
     """
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    console = Console(file=io.StringIO(), width=max(width, NARROWEST), force_terminal=colour, highlight=False)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("variant", "median", "AP", "report's metrics", "weights", "int8", "verdict"):
-        table.add_column(name, justify="left" if name in {"variant", "verdict"} else "right", overflow="fold")
-    model = None
-    for variant in sorted({item.variant: None for item in outcome.evidence}):
-        name, _, recipe = variant.rpartition("-")
-        if name != model:
-            table.add_row(Text(name, style="bold"))
-            model = name
-        worst = outcome.worst(variant)
-        cells = _cells([item for item in outcome.evidence if item.variant == variant])
-        table.add_row(f"  {recipe}", *cells, Text(_shout(worst), style=STYLES[worst]))
-    if outcome.evidence:
-        console.print(table)
-    for line, style in _sentences(outcome, run, record):
-        console.print(Text(line, style=style), soft_wrap=True)
-    text: str = console.file.getvalue()  # type: ignore[attr-defined]
-    return "\n".join(line.rstrip() for line in text.splitlines())
+    last = [("what differs is accepted by this update", "cyan")] if accepted else _last_words(outcome, run, record)
+    lines = [Text(line, style=style) for line, style in (*_sentences(outcome), *last)]
+    return to_text([*_tables(outcome, run), *lines], width=width, colour=colour)
+
+
+def _tables(outcome: Outcome, run: Mapping[str, Entry]) -> list[Text | Table]:
+    """Return a heading and a table for each model."""
+    from rich.text import Text
+
+    by_model: dict[str, dict[str, None]] = {}
+    for item in outcome.evidence:
+        by_model.setdefault(item.variant.rpartition("-")[0], {})[item.variant] = None
+    result: list[Text | Table] = []
+    for model, variants in by_model.items():
+        table = make_table(COLUMNS)
+        for variant in variants:
+            worst = outcome.worst(variant)
+            cells = _cells([item for item in outcome.evidence if item.variant == variant], run.get(variant))
+            table.add_row(variant.rpartition("-")[2], *cells, Text(_shout(worst), style=STYLES[worst]))
+        result += [Text(model, style="bold"), table]
+    return result
 
 
 def _shout(verdict: Verdict) -> str:
     return str(verdict).upper() if verdict.fails or verdict is Verdict.INCONCLUSIVE else str(verdict)
 
 
-def _cells(evidence: list[Evidence]) -> list[str]:
+def _cells(evidence: list[Evidence], entry: Entry | None) -> list[str]:
+    """Return a variant's figures with their changes; a new variant's alone."""
     by_kind: dict[str, list[Evidence]] = {}
     for item in evidence:
         by_kind.setdefault("AP" if item.name == "AP" else item.kind, []).append(item)
+    plain: tuple[float | None, ...] = (None,) * 4
+    if entry is not None:
+        ap = entry.ap_first.get(len(entry.images))
+        plain = (statistics.median(entry.times_s), ap, entry.weight_bytes, entry.int8_share)
     return [
-        _cell(by_kind.get("latency"), lambda value: f"{value * 1e3:.1f} ms", relative=True),
-        _cell(by_kind.get("AP"), lambda value: f"{value:.4f}"),
+        _cell(by_kind.get("latency"), plain[0], _milliseconds, relative=True),
+        _cell(by_kind.get("AP"), plain[1], _four_digits),
         _worst_metric(by_kind.get("accuracy")),
-        _cell(by_kind.get("weights"), lambda value: f"{value / 1e6:.1f} MB", relative=True),
-        _cell(by_kind.get("int8"), lambda value: f"{value:.1%}"),
+        _cell(by_kind.get("weights"), plain[2], _megabytes, relative=True),
+        _cell(by_kind.get("int8"), plain[3], _percent),
     ]
 
 
-def _cell(items: list[Evidence] | None, show, *, relative: bool = False) -> str:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    if not items or items[0].now is None:
-        return "n/a"
-    item = items[0]
-    if item.change is None:
-        return f"{show(item.now)} (?)"
-    return f"{show(item.now)} ({_signed(item, relative=relative)})"
+def _cell(
+    items: list[Evidence] | None, plain: float | None, show: Callable[[float], str], *, relative: bool = False
+) -> str:
+    if items and items[0].now is not None and items[0].change is not None:
+        return f"{show(items[0].now)} ({_signed(items[0], relative=relative)})"
+    return "n/a" if plain is None else f"{show(plain)} (?)"
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:.1f} ms"
+
+
+def _four_digits(value: float) -> str:
+    return f"{value:.4f}"
+
+
+def _megabytes(count: float) -> str:
+    return f"{count / 1e6:.1f} MB"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}"
 
 
 def _worst_metric(items: list[Evidence] | None) -> str:
@@ -89,7 +134,7 @@ def _worst_metric(items: list[Evidence] | None) -> str:
     if not judged:
         return "n/a"
     worst = max(judged, key=lambda item: item.change or 0.0)
-    return f"{worst.name} {_signed(worst, relative=False)}"
+    return f"{worst.name} {_signed(worst, relative=False)}" if worst.change else "="
 
 
 def _signed(item: Evidence, *, relative: bool) -> str:
@@ -102,24 +147,29 @@ def _signed(item: Evidence, *, relative: bool) -> str:
     return f"{change:+.2%}" if item.kind == "int8" else f"{change:+.4f}"
 
 
-def _sentences(outcome: Outcome, run: Mapping[str, Entry], record: str) -> list[tuple[str, str]]:
-    lines = [(f"! {note}", "yellow") for note in outcome.notes]
+def _sentences(outcome: Outcome) -> list[Line]:
+    """Return what somebody should know or act on; what `notes` say once is not repeated for every variant."""
+    lines = [(f"! {note}", "bold yellow") for note in outcome.notes]
     lines += [
         (f"{_shout(item.verdict)} {item.variant}: {item.detail}", STYLES[item.verdict])
         for item in outcome.evidence
         if item.detail and not (item.kind == "latency" and item.before is None)
     ]
+    return lines
+
+
+def _last_words(outcome: Outcome, run: Mapping[str, Entry], record: str) -> list[Line]:
+    lines: list[Line] = []
     if outcome.improved:
         better = sorted({item.variant for item in outcome.evidence if item.verdict is Verdict.IMPROVEMENT})
         lines.append(
             (f"better than the baseline beyond tolerance: {', '.join(better)}; refresh it with `{record}`", "cyan")
         )
+    count = f"{len(run)} variant{'s' * (len(run) != 1)}"
     if outcome.failed:
         lines.append((f"gate: FAILED; mend it, or, if it is meant to be so, accept it with `{record}`", "bold red"))
+    elif any(item.verdict is Verdict.INCONCLUSIVE for item in outcome.evidence):
+        lines.append((f"gate: passed, with figures that could not be judged: {count}", "yellow"))
     else:
-        undecided = any(item.verdict is Verdict.INCONCLUSIVE for item in outcome.evidence)
-        verdict = "passed, with figures that could not be judged" if undecided else "passed"
-        lines.append(
-            (f"gate: {verdict}: {len(run)} variant{'s' * (len(run) != 1)}", "yellow" if undecided else "green")
-        )
+        lines.append((f"gate: passed: {count}", "green"))
     return lines
