@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +101,7 @@ def build_predictor(
     weights: str | None = None,
     classes: Sequence[str] | None = None,
     seed: int = 0,
-    prove_on: Image | None = None,
+    prove_on: Image | Sequence[Image] | None = None,
 ) -> Predictor:
     """Build a variant: the detector, its weights, the recipe, and on request the proof of what runs in int8.
 
@@ -109,13 +110,14 @@ def build_predictor(
         weights: "packaged", "coco", "random" or a file's path; by default the packaged checkpoint, or COCO.
         classes: names of torchvision's labels from 1, for files that bring none.
         seed: of random weights.
-        prove_on: an image to prove the variant with, uint8 `(height, width, 3)`, RGB, which shows objects.
+        prove_on: an image to prove the variant with, uint8 `(height, width, 3)`, RGB, which shows objects; or several,
+            of which the first that gives the int8 layers work is taken.
 
     Raises:
         DetqError: an unknown name, unusable weights, or a recipe that converts nothing; see its subclasses.
     """
     from detq.models.weights import load_model, parse_weights
-    from detq.quantization.proof import prove, weight_bytes
+    from detq.quantization.proof import weight_bytes
 
     chosen = find_variant(variant) if isinstance(variant, str) else variant
     spec, recipe = chosen.model_spec, chosen.recipe_spec
@@ -125,5 +127,15 @@ def build_predictor(
     module = apply(loaded.module).eval()
     proof = None
     if prove_on is not None:
-        proof = prove(module, prove_on, quantizes=recipe.quantizes, reference_weight_bytes=before)
+        images = [prove_on] if isinstance(prove_on, np.ndarray) else prove_on
+        proof = _prove(module, images, quantizes=recipe.quantizes, reference_weight_bytes=before)
     return Predictor(module, chosen, loaded, weight_bytes=weight_bytes(module), fp32_weight_bytes=before, proof=proof)
+
+
+def _prove(module: nn.Module, images: Sequence[Image], **what: Any) -> Proof:
+    from detq.quantization.proof import IdleError, prove
+
+    for image in images[:-1]:
+        with contextlib.suppress(IdleError):
+            return prove(module, image, **what)
+    return prove(module, images[-1], **what)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -24,3 +25,25 @@ def shared() -> Path:
             pytest.fail(f"DETQ_REQUIRE_SHARED is set, but there is no folder {folder}")
         pytest.skip(f"needs the development data in {folder} (set DETQ_SHARED to its path)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def noise() -> np.ndarray:
+    """A small image on which a detector with random weights finds something: uint8, 120 × 160 pixels."""
+    return np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
+
+
+@pytest.fixture(scope="session")
+def fp32_predictor(noise):
+    """The smallest two-stage detector with random weights, proved on `noise`. Do not change it."""
+    from detq.predictor import build_predictor
+
+    return build_predictor("fasterrcnn_mobilenet_v3_large_320_fpn-fp32", weights="random", prove_on=noise)
+
+
+@pytest.fixture(scope="session")
+def int8_predictor(noise):
+    """The same detector in dynamic int8. Do not change it."""
+    from detq.predictor import build_predictor
+
+    return build_predictor("fasterrcnn_mobilenet_v3_large_320_fpn-dynamic_int8", weights="random", prove_on=noise)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,17 +152,17 @@ def _load_coco(spec: ModelSpec) -> Built:
     weights = get_weight(spec.coco_weights)
     try:
         module: nn.Module = resolve(spec.target)(weights=weights, progress=False)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         place = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(weights.url).path).name
         raise WeightsError(
-            f"--weights coco: torchvision could not fetch {weights.url} ({_reason(error)}); put that file at {place}, "
+            f"--weights coco: torchvision could not load {weights.url} ({_reason(error)}); put that file at {place}, "
             "or use --weights FILE"
         ) from None
     return module, coco_classes(spec)
 
 
 def _reason(error: Exception) -> str:
-    return str(getattr(error, "reason", None) or error).strip().splitlines()[0]
+    return (str(getattr(error, "reason", None) or error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _load_file(spec: ModelSpec, source: WeightsSource, classes: Sequence[str] | None) -> Built:

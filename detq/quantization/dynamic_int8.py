@@ -7,6 +7,7 @@ PyTorch has no dynamically quantized convolution.
 from __future__ import annotations
 
 import contextlib
+import gc
 import warnings
 from collections.abc import Iterable, Iterator
 
@@ -76,6 +77,8 @@ def _convert(module: nn.Module, types: set[type[nn.Module]]) -> nn.Module:
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.filterwarnings("ignore", message=r"(?s).*(quantized tensor|TypedStorage).*", category=UserWarning)
         converted: nn.Module = quantize_dynamic(module, types, dtype=torch.qint8)  # type: ignore[no-untyped-call]
+    # quantize_dynamic leaves the fp32 weights that it replaced in reference cycles: 50 MB for a box head.
+    gc.collect()
     return converted
 
 

@@ -25,11 +25,15 @@ from detq.errors import QuantizationError
 from detq.models.stages import stage_of
 from detq.tensors import as_tensor
 
-__all__ = ["Proof", "prove", "serialized_bytes", "weight_bytes"]
+__all__ = ["IdleError", "Proof", "prove", "serialized_bytes", "weight_bytes"]
 
 # Operators that compute in int8, as the profiler names them: quantized::linear_dynamic, onednn::qconv2d_pointwise, …
 _INT8_KERNEL = re.compile(r"^(quantized::(linear|conv)|onednn::q(linear|conv)|aten::_int_mm)")
 _SETUP_KERNEL = re.compile(r"prepack|unpack")
+
+
+class IdleError(QuantizationError):
+    """The image gave the int8 layers nothing to do: without proposals a box head has no work."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,8 @@ def prove(
         reference_weight_bytes: `weight_bytes` of the fp32 reference; the module's own by default.
 
     Raises:
-        QuantizationError: `quantizes`, and nothing ran in int8, or modules, MACs and profiler disagree.
+        IdleError: `quantizes`, and the image gave the int8 layers nothing to do; another image may.
+        QuantizationError: `quantizes`, and no module is int8, or modules, MACs and profiler disagree.
     """
     tensor = as_tensor(image)
     int8 = tuple(path for path, child in module.named_modules() if _int8_weight(child) is not None)
@@ -115,7 +120,7 @@ def _check(proof: Proof, *, quantizes: bool, int8_calls: int) -> None:
     if quantizes and not proof.int8_modules:
         raise QuantizationError("the recipe promises int8, and no module of the model has int8 weights")
     if quantizes and proof.int8_macs == 0:
-        raise QuantizationError(
+        raise IdleError(
             "the recipe promises int8, and none of the arithmetic on this image ran in int8 (its box head had no "
             "proposals); prove it on an image that shows objects"
         )

@@ -1,0 +1,144 @@
+"""Interleaved per-image times."""
+
+from __future__ import annotations
+
+import gc
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detq.measure.timing import interleave, percentiles, variant_order
+from detq.types import Detections, Sample
+
+
+class Images:
+    """Ten blank images; it notes which were decoded."""
+
+    def __init__(self):
+        self.loaded = []
+
+    def load(self, index):
+        self.loaded.append(index)
+        return Sample(f"image-{index}", np.full((2, 2, 3), index, np.uint8))
+
+
+class Recorder:
+    """A variant that notes the image it was given, and whether Python's garbage collector was on."""
+
+    def __init__(self, sleep_s=0.0):
+        self.seen, self.collecting, self.sleep_s = [], [], sleep_s
+
+    def __call__(self, image):
+        self.seen.append(int(image[0, 0, 0]))
+        self.collecting.append(gc.isenabled())
+        time.sleep(self.sleep_s)
+        return Detections.empty()
+
+
+def _run(indices, *, seed=3, warmup=0, names=("fp32", "dynamic_int8", "other")):
+    predictors = {name: Recorder() for name in names}
+    return predictors, list(interleave(predictors, Images(), indices, seed=seed, warmup=warmup))
+
+
+def test_every_variant_runs_once_on_every_image_in_data_set_order():
+    """The times are paired: no image is missing for any variant."""
+    predictors, rows = _run(range(5))
+    assert [sample.image_id for sample, _ in rows] == [f"image-{index}" for index in range(5)]
+    assert all({one.variant for one in measured} == set(predictors) for _, measured in rows)
+    assert all([one.order for one in measured] == [0, 1, 2] for _, measured in rows)
+    assert all(predictor.seen == [0, 1, 2, 3, 4] for predictor in predictors.values())
+
+
+def test_a_run_that_goes_on_has_the_order_it_would_have_had():
+    """The order of variants belongs to (seed, image), whatever ran before."""
+    _, whole = _run(range(8))
+    _, rest = _run(range(5, 8))
+    assert [[one.variant for one in measured] for _, measured in whole[5:]] == [
+        [one.variant for one in measured] for _, measured in rest
+    ]
+
+
+@given(st.integers(0, 2**32), st.integers(0, 2**40))
+def test_an_order_is_a_permutation_that_repeats(seed, index):
+    """Every variant once; the same seed and image give the same order."""
+    names = ["a", "b", "c"]
+    assert sorted(variant_order(names, seed, index)) == names
+    assert variant_order(names, seed, index) == variant_order(names, seed, index)
+
+
+def test_every_variant_goes_first_about_equally_often():
+    """What runs first finds colder caches; over many images that must not favour a variant."""
+    first = [variant_order(["a", "b"], 0, index)[0] for index in range(1000)]
+    assert 420 < first.count("a") < 580
+
+
+def test_warm_up_is_not_timed_and_uses_the_first_images():
+    """The first calls allocate and pack; they are nobody's latency."""
+    predictors, rows = _run([4, 5], warmup=3)
+    assert predictors["fp32"].seen == [4, 5, 4, 4, 5]
+    assert len(rows) == 2
+
+
+def test_nothing_to_measure_needs_no_warm_up():
+    """A resumed run may be complete already."""
+    predictors, rows = _run([], warmup=2)
+    assert rows == []
+    assert predictors["fp32"].seen == []
+
+
+def test_the_collector_is_off_inside_the_timed_region_and_back_between_images():
+    """A collection takes longer than some detectors; the consumer's garbage must still go."""
+    predictors = {"fp32": Recorder()}
+    for _ in interleave(predictors, Images(), range(3), seed=0, warmup=0):
+        assert gc.isenabled()
+    assert predictors["fp32"].collecting == [False, False, False]
+
+
+def test_the_collector_is_restored_after_an_error():
+    """A variant that fails must not leave the process without garbage collection."""
+
+    def fails(_image):
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        next(interleave({"fp32": fails}, Images(), [0], seed=0, warmup=0))
+    assert gc.isenabled()
+
+
+def test_times_are_in_milliseconds_and_leave_decoding_out():
+    """Twenty milliseconds of work read as twenty."""
+
+    class Slow(Images):
+        def load(self, index):
+            time.sleep(0.05)
+            return super().load(index)
+
+    ((_, (measured,)),) = interleave({"fp32": Recorder(0.02)}, Slow(), [0], seed=0, warmup=0)
+    assert 20 <= measured.elapsed_ms < 45
+
+
+def test_images_are_loaded_one_at_a_time():
+    """A set of a million images must not be decoded ahead."""
+    images = Images()
+    rows = interleave({"fp32": Recorder()}, images, range(10), seed=0, warmup=0)
+    next(rows)
+    assert images.loaded == [0]
+
+
+@given(st.lists(st.floats(0.01, 1e5), min_size=1, max_size=40))
+def test_a_summary_is_ordered_and_agrees_with_numpy(times):
+    """Median ≤ p90 ≤ p99 ≤ the longest; the total is in seconds."""
+    summary = percentiles(times)
+    assert summary.images == len(times)
+    assert summary.median_ms == pytest.approx(np.median(times))
+    assert summary.median_ms <= summary.p90_ms <= summary.p99_ms <= max(times) * (1 + 1e-12)
+    assert summary.total_s == pytest.approx(summary.mean_ms * len(times) / 1000)
+
+
+def test_no_times_are_an_error():
+    """A run in which nothing was measured must not look like a fast one."""
+    with pytest.raises(ValueError, match="nothing was measured"):
+        percentiles([])
