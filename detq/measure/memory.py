@@ -77,8 +77,10 @@ def measure_memory(
         images: how many to run, fewer if the data set has fewer.
 
     Raises:
+        UnsupportedError: this platform does not say how much memory a process uses.
         DetqError: what the process could not do, in its words, or that it was killed.
     """
+    resident_bytes("VmHWM")  # before a process is started that cannot answer
     name = variant if isinstance(variant, str) else variant.id
     job = {
         "variant": name,
