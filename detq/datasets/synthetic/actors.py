@@ -1,0 +1,210 @@
+"""Bodies placed in the world: where they stand, what the camera sees of them, and which hides which."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from detq.datasets.synthetic.camera import REFERENCE, Camera, Doubles, convex_hull
+from detq.datasets.synthetic.mesh import Mesh
+
+__all__ = ["SMALL_PX", "Actor", "Pose", "apart", "far_to_near", "overlap", "place"]
+
+NEAR_M = 0.6
+SMALL_PX = 60
+MIN_SEEN_PX = 8
+Corners = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where a body stands, which way its front looks (a unit vector) and how much it is stretched along its axes."""
+
+    x: float
+    y: float
+    ahead: tuple[float, float] = (0.0, 1.0)
+    stretch: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Actor:
+    """A body in the world as the camera sees it.
+
+    Attributes:
+        kind: "car", "lorry", "pole", …
+        mesh: its body.
+        colours: float64 `(materials, 3)`, RGB from 0 to 255.
+        world: float64 `(V, 3)`, its points in the world, metres.
+        pixels: float64 `(V, 2)`, the same in reference pixels.
+        footprint: corners of the rectangle that it stands on.
+        distance: from the camera, metres.
+        bounds: x1, y1, x2, y2 around it in reference pixels, reaching out of the frame.
+        lit: whether its lamps are on.
+    """
+
+    kind: str
+    mesh: Mesh
+    colours: Doubles
+    world: Doubles
+    pixels: Doubles
+    footprint: Corners
+    distance: float
+    bounds: tuple[float, float, float, float]
+    lit: bool = False
+
+    @functools.cached_property
+    def hulls(self) -> tuple[Doubles, ...]:
+        """Its silhouette: convex polygons in reference pixels."""
+        small = self.extent < SMALL_PX
+        parts = zip(self.mesh.hulls, self.mesh.fine_hulls, strict=True)
+        shown = [self.pixels[part] for part, fine in parts if not (small and fine)]
+        return tuple(shown) if self.mesh.flat else tuple(convex_hull(points) for points in shown)
+
+    @functools.cached_property
+    def circle(self) -> tuple[float, float, float]:
+        """Middle and radius of the circle around its footprint."""
+        (x0, y0), _, (x1, y1), _ = self.footprint
+        dx, dy = (x1 - x0) / 2, (y1 - y0) / 2
+        return x0 + dx, y0 + dy, math.sqrt(dx * dx + dy * dy)
+
+    @property
+    def extent(self) -> float:
+        """The longer side of its bounds in reference pixels."""
+        return max(self.bounds[2] - self.bounds[0], self.bounds[3] - self.bounds[1])
+
+    @property
+    def share_in_frame(self) -> float:
+        """The share of its bounds that lies in the frame."""
+        x1, y1, x2, y2 = self.bounds
+        wide = max(min(x2, REFERENCE[0]) - max(x1, 0.0), 0.0)
+        tall = max(min(y2, REFERENCE[1]) - max(y1, 0.0), 0.0)
+        return wide * tall / max((x2 - x1) * (y2 - y1), 1e-9)
+
+
+def place(camera: Camera, kind: str, mesh: Mesh, pose: Pose, colours: Doubles, *, lit: bool = False) -> Actor | None:
+    """Put a body into the world. None where the camera is inside it, too near, or does not look at it."""
+    seems = camera.glimpse(pose.x, pose.y, mesh.radius * max(pose.stretch))
+    if seems is None or seems < MIN_SEEN_PX:
+        return None
+    ahead = pose.ahead
+    if mesh.flat:
+        ahead = _towards(camera, pose)
+    local = mesh.points * np.asarray(pose.stretch)
+    world = np.empty_like(local)
+    world[:, 0] = pose.x + local[:, 0] * ahead[1] + local[:, 1] * ahead[0]
+    world[:, 1] = pose.y - local[:, 0] * ahead[0] + local[:, 1] * ahead[1]
+    world[:, 2] = local[:, 2]
+    seen = camera.to_camera(world)
+    if seen[:, 2].min() < NEAR_M:
+        return None
+    pixels = camera.to_pixels(seen)
+    low, high = pixels.min(axis=0).tolist(), pixels.max(axis=0).tolist()
+    if high[0] <= 0 or low[0] >= REFERENCE[0] or high[1] <= 0 or low[1] >= REFERENCE[1]:
+        return None
+    return Actor(
+        kind,
+        mesh,
+        colours,
+        world,
+        pixels,
+        _footprint(local, pose, ahead),
+        camera.distance(pose.x, pose.y),
+        (low[0], low[1], high[0], high[1]),
+        lit,
+    )
+
+
+def _towards(camera: Camera, pose: Pose) -> tuple[float, float]:
+    # A card's face has its corners counter-clockwise seen against its y axis, so that axis points away from the camera.
+    dx, dy = pose.x - camera.position[0], pose.y - camera.position[1]
+    length = float(np.sqrt(dx * dx + dy * dy)) or 1.0
+    return dx / length, dy / length
+
+
+def _footprint(local: Doubles, pose: Pose, ahead: tuple[float, float]) -> Corners:
+    (x0, y0), (x1, y1) = local[:, :2].min(axis=0).tolist(), local[:, :2].max(axis=0).tolist()
+    # Cards have no depth, and a side without a length divides nothing from nothing.
+    y0, y1 = y0 - 0.02, y1 + 0.02
+    corners = ((x0, y0), (x1, y0), (x1, y1), (x0, y1))
+    return tuple((pose.x + x * ahead[1] + y * ahead[0], pose.y - x * ahead[0] + y * ahead[1]) for x, y in corners)
+
+
+def _divider(a: Corners, b: Corners) -> tuple[float, float, float] | None:
+    """Return a line (normal, offset) along a side of `a` that has all of `b` on its outer side."""
+    (bx0, by0), (bx1, by1), (bx2, by2), (bx3, by3) = b
+    x0, y0 = a[3]
+    for x1, y1 in a:
+        nx, ny = y1 - y0, x0 - x1
+        offset = nx * x0 + ny * y0
+        if (
+            nx * bx0 + ny * by0 >= offset
+            and nx * bx1 + ny * by1 >= offset
+            and nx * bx2 + ny * by2 >= offset
+            and nx * bx3 + ny * by3 >= offset
+        ):
+            return nx, ny, offset
+        x0, y0 = x1, y1
+    return None
+
+
+def apart(a: Actor, b: Actor) -> bool:
+    """Tell whether the rectangles that two bodies stand on do not overlap."""
+    (ax, ay, ar), (bx, by, br) = a.circle, b.circle
+    if (ax - bx) * (ax - bx) + (ay - by) * (ay - by) > (ar + br) * (ar + br):
+        return True
+    return _divider(a.footprint, b.footprint) is not None or _divider(b.footprint, a.footprint) is not None
+
+
+def _hides(front: Actor, back: Actor, eye: tuple[float, float]) -> bool | None:
+    """Tell whether `front` can hide `back` (True), is behind it (False), or their ground overlaps (None)."""
+    for a, b, when_outside in ((front, back, False), (back, front, True)):
+        line = _divider(a.footprint, b.footprint)
+        if line is not None:
+            outside = line[0] * eye[0] + line[1] * eye[1] >= line[2]
+            return when_outside if outside else not when_outside
+    return None
+
+
+def far_to_near(actors: Sequence[Actor], camera: Camera) -> list[Actor]:
+    """Sort bodies for painting: whatever can hide another comes after it."""
+    ordered = sorted(actors, key=lambda actor: -actor.distance)
+    behind: list[list[int]] = [[] for _ in ordered]
+    eye = camera.position[:2]
+    for i, a in enumerate(ordered):
+        for j in range(i + 1, len(ordered)):
+            b = ordered[j]
+            if not overlap(a.bounds, b.bounds):
+                continue
+            hides = _hides(b, a, eye)
+            if hides is None or hides:
+                behind[j].append(i)
+            else:
+                behind[i].append(j)
+    return [ordered[number] for number in _topological(behind)]
+
+
+def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    """Tell whether two boxes overlap."""
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _topological(behind: list[list[int]]) -> list[int]:
+    """Order numbers so that each comes after those behind it; a cycle is broken where it is met."""
+    done: list[int] = []
+    state = [0] * len(behind)
+
+    def visit(number: int) -> None:
+        state[number] = 1
+        for other in behind[number]:
+            if not state[other]:
+                visit(other)
+        done.append(number)
+
+    for number in range(len(behind)):
+        if not state[number]:
+            visit(number)
+    return done

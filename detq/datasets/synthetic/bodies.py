@@ -1,0 +1,131 @@
+"""Painting bodies: faces with shading, haze and snow, their shadows, and where their lamps shine."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detq.datasets.synthetic.actors import SMALL_PX, Actor
+from detq.datasets.synthetic.camera import Camera, Doubles, convex_hull
+from detq.datasets.synthetic.canvas import Canvas
+from detq.datasets.synthetic.conditions import Colour, Conditions, transmission
+from detq.datasets.synthetic.layout import Scene
+from detq.datasets.synthetic.mesh import Material
+
+__all__ = ["Glow", "paint_bodies", "paint_shadows"]
+
+M = Material
+Glow = tuple[float, float, float, Colour]
+"""A lamp that shines at the camera: u, v and radius in reference pixels, and its colour."""
+
+_MIRRORING = np.zeros(len(M))
+_MIRRORING[[M.PAINT, M.SECOND, M.GLASS, M.CHROME]] = (0.10, 0.10, 0.30, 0.3)
+_VEHICLES = {"car", "lorry", "bus"}
+
+
+def paint_shadows(canvas: Canvas, scene: Scene) -> None:
+    """Darken the ground below and beside bodies."""
+    conditions = scene.conditions
+    for actor in scene.actors:
+        visible = transmission(conditions, actor.distance)
+        if actor.kind in _VEHICLES or actor.kind == "box":
+            for grow, alpha in ((1.16, 0.28), (1.04, 0.5)):
+                _contact(canvas, scene.camera, actor, grow, alpha * visible)
+        if conditions.shadow and actor.kind not in {"house", "rail", "gantry"}:
+            _cast(canvas, scene.camera, actor, conditions, conditions.shadow * visible)
+
+
+def _contact(canvas: Canvas, camera: Camera, actor: Actor, grow: float, alpha: float) -> None:
+    corners = np.asarray(actor.footprint)
+    middle = corners.mean(axis=0)
+    flat = np.concatenate([middle + (corners - middle) * grow, np.zeros((4, 1))], axis=1)
+    canvas.ground(camera, flat[None], [(8.0, 9.0, 12.0)], alpha)
+
+
+def _cast(canvas: Canvas, camera: Camera, actor: Actor, conditions: Conditions, alpha: float) -> None:
+    x, y, z = conditions.sun_direction
+    flat = actor.world.copy()
+    flat[:, 0] -= flat[:, 2] * (x / z)
+    flat[:, 1] -= flat[:, 2] * (y / z)
+    flat[:, 2] = 0
+    seen = camera.to_camera(flat)
+    if seen[:, 2].min() < 1.0:
+        return
+    pixels = camera.to_pixels(seen)
+    if actor.mesh.skirt:
+        canvas.polygon(convex_hull(pixels[np.concatenate(actor.mesh.hulls)]), (12.0, 14.0, 22.0), alpha)
+        return
+    for part in actor.mesh.hulls:
+        canvas.polygon(pixels[part] if actor.mesh.flat else convex_hull(pixels[part]), (12.0, 14.0, 22.0), alpha)
+
+
+def paint_bodies(canvas: Canvas, scene: Scene) -> list[list[Glow]]:
+    """Paint all bodies, far ones first; return the lamps of each that shine at the camera."""
+    return [_paint(canvas, scene, actor) for actor in scene.actors]
+
+
+def _paint(canvas: Canvas, scene: Scene, actor: Actor) -> list[Glow]:
+    mesh, conditions = actor.mesh, scene.conditions
+    visible = transmission(conditions, actor.distance)
+    points = canvas.corners(actor.pixels)
+    probes = actor.pixels[mesh.probes]
+    a, b, c = probes[:, 0], probes[:, 1], probes[:, 2]
+    facing = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0]) < 0
+    if mesh.flat:
+        facing[:] = True
+    if actor.extent < SMALL_PX:
+        facing &= ~mesh.fine
+    colours = _shade(actor, conditions, visible)
+    if mesh.skirt:
+        dark = np.asarray(conditions.haze) * (1 - visible) + 10 * visible * np.asarray(conditions.ambient)
+        for hull in actor.hulls:
+            canvas.polygon(hull, (float(dark[0]), float(dark[1]), float(dark[2])))
+    polygon, faces = canvas.opaque.polygon, mesh.faces
+    for number in np.flatnonzero(facing).tolist():
+        polygon([points[corner] for corner in faces[number]], colours[number])
+    return _glows(actor, facing, scene.camera) if actor.lit else []
+
+
+def _shade(actor: Actor, conditions: Conditions, visible: float) -> list[tuple[int, ...]]:
+    """Return the colour of each face: light on its paint, the sky mirrored in it, haze before it."""
+    mesh = actor.mesh
+    normals = _normals(actor.world[mesh.probes])
+    sun = np.maximum((normals * np.asarray(conditions.sun_direction)).sum(axis=1), 0.0)
+    if mesh.flat:
+        sun[:] = 0.45
+    up = np.full(len(normals), 0.9) if mesh.flat else 0.66 + 0.34 * normals[:, 2]
+    light = up[:, None] * np.asarray(conditions.ambient)
+    light += sun[:, None] * np.asarray(conditions.sun)
+    colour = actor.colours[mesh.materials] * light
+    mirrored = _MIRRORING[mesh.materials] * (0.45 + 0.55 * np.maximum(normals[:, 2], 0.0))
+    if not mesh.flat:
+        colour += (np.asarray(conditions.sky_bottom) - colour) * mirrored[:, None]
+    if actor.lit:
+        colour[mesh.materials == M.HEADLAMP] = (255, 250, 226)
+        colour[mesh.materials == M.TAIL_LAMP] = (226, 36, 28)
+    if conditions.night:
+        shining = (mesh.materials == M.LIT_WINDOW) & (actor.kind in {"lamp", "house"})
+        colour[shining] = actor.colours[M.LIT_WINDOW]
+    colour = np.asarray(conditions.haze) + (colour - np.asarray(conditions.haze)) * visible
+    return [(r, g, b) for r, g, b in np.clip(colour + 0.5, 0, 255).astype(np.int64).tolist()]
+
+
+def _normals(probes: Doubles) -> Doubles:
+    p, q = probes[:, 1] - probes[:, 0], probes[:, 2] - probes[:, 0]
+    cross = np.empty_like(p)
+    for axis, (j, k) in enumerate(((1, 2), (2, 0), (0, 1))):
+        cross[:, axis] = p[:, j] * q[:, k] - p[:, k] * q[:, j]
+    length = np.sqrt((cross * cross).sum(axis=1, keepdims=True))
+    return np.asarray(cross / np.maximum(length, 1e-12))
+
+
+def _glows(actor: Actor, facing: NDArray[np.bool_], camera: Camera) -> list[Glow]:
+    found: list[Glow] = []
+    for material, colour, metres in (
+        (M.HEADLAMP, (255.0, 244.0, 214.0), 0.20),
+        (M.TAIL_LAMP, (255.0, 34.0, 22.0), 0.13),
+    ):
+        for number in np.flatnonzero(facing & (actor.mesh.materials == material)).tolist():
+            u, v = actor.pixels[list(actor.mesh.faces[number])].mean(axis=0).tolist()
+            found.append((u, v, max(metres * camera.focal_px / actor.distance, 1.2), colour))
+    return found

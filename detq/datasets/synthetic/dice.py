@@ -1,0 +1,66 @@
+"""Random numbers that are the same on every machine and with every version of NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+
+__all__ = ["Dice"]
+
+Choice = TypeVar("Choice")
+_BLOCK = 256
+
+
+class Dice:
+    """A stream of random numbers, determined by a few non-negative integers.
+
+    It draws raw 64-bit words from PCG64, whose stream NumPy guarantees, and turns them into numbers with exact
+    arithmetic. `numpy.random.Generator`'s own distributions are allowed to change between versions of NumPy.
+    """
+
+    def __init__(self, *entropy: int) -> None:
+        self._bits = np.random.PCG64(np.random.SeedSequence(entropy))
+        self._block: list[int] = []
+
+    def unit(self) -> float:
+        """Return a number in [0, 1)."""
+        if not self._block:
+            self._block = self._bits.random_raw(_BLOCK).tolist()
+        return (self._block.pop() >> 11) * 2.0**-53
+
+    def uniform(self, low: float, high: float) -> float:
+        """Return a number in [low, high)."""
+        return low + (high - low) * self.unit()
+
+    def integer(self, low: int, high: int) -> int:
+        """Return a whole number from `low` to `high`, both included."""
+        return low + int(self.unit() * (high - low + 1))
+
+    def chance(self, probability: float) -> bool:
+        """Return True with this probability."""
+        return self.unit() < probability
+
+    def pick(self, choices: Sequence[Choice]) -> Choice:
+        """Return one of `choices`, each as likely as the others."""
+        return choices[self.integer(0, len(choices) - 1)]
+
+    def weighted(self, choices: Sequence[tuple[Choice, float]]) -> Choice:
+        """Return one of the first members of `choices`, as likely as its weight, the second member, says."""
+        left = self.unit() * sum(weight for _, weight in choices)
+        for choice, weight in choices:
+            left -= weight
+            if left < 0:
+                return choice
+        return choices[-1][0]
+
+    def sign(self) -> int:
+        """Return -1 or 1."""
+        return 1 if self.chance(0.5) else -1
+
+    def jitter(self, colour: Sequence[float], spread: float) -> tuple[float, float, float]:
+        """Return an RGB `colour` with its brightness, and a little its hue, moved by up to `spread` levels."""
+        shift = self.uniform(-spread, spread)
+        red, green, blue = (min(max(c + shift + self.uniform(-spread, spread) / 4, 0.0), 255.0) for c in colour)
+        return red, green, blue

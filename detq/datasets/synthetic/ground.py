@@ -1,0 +1,218 @@
+"""Sky, horizon, ground, road surface and markings: everything that is behind or below the bodies."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from detq.datasets.synthetic.camera import REFERENCE, Camera, Doubles
+from detq.datasets.synthetic.canvas import Canvas, levels
+from detq.datasets.synthetic.conditions import Colour, Conditions, mix, transmission
+from detq.datasets.synthetic.dice import Dice
+from detq.datasets.synthetic.layout import Scene
+
+__all__ = ["lit_ground", "paint_background"]
+
+_VERGES: dict[str, tuple[Colour, ...]] = {
+    "grass": ((92, 112, 62), (112, 122, 72), (84, 96, 66), (132, 124, 84)),
+    "pavement": ((150, 146, 140), (128, 126, 124), (164, 156, 148)),
+    "dirt": ((148, 126, 100), (122, 108, 92), (166, 148, 122)),
+}
+_SNOW: Colour = (228, 232, 240)
+
+
+def lit_ground(conditions: Conditions, colour: Colour, distance: float) -> Colour:
+    """Return what a ground colour looks like under this light from this far away."""
+    sun_z = conditions.sun_direction[2]
+    light = [a + s * sun_z for a, s in zip(conditions.ambient, conditions.sun, strict=True)]
+    wet = 1.0 - 0.3 * conditions.wet
+    seen = (colour[0] * light[0] * wet, colour[1] * light[1] * wet, colour[2] * light[2] * wet)
+    return mix(conditions.haze, seen, transmission(conditions, distance))
+
+
+def paint_background(canvas: Canvas, scene: Scene, dice: Dice) -> None:
+    """Paint everything behind and below the bodies."""
+    _sky(canvas, scene)
+    _horizon(canvas, scene, dice)
+    edges = _depths(scene.camera)
+    _surface(canvas, scene, dice, edges)
+    if scene.road.kind == "car park":
+        _bays(canvas, scene)
+    else:
+        _markings(canvas, scene, dice, edges)
+    _patches(canvas, scene, dice)
+
+
+def _sky(canvas: Canvas, scene: Scene) -> None:
+    """Paint the sky in bands, down to just below the horizon: the ground covers the rest."""
+    width, height = canvas.image.size
+    camera, conditions = scene.camera, scene.conditions
+    horizon = REFERENCE[1] / 2 + camera.focal_px * camera.forward[2] / camera.up[2]
+    end = int(min(max((horizon + 40) / REFERENCE[1], 0.02), 1.0) * height)
+    step = max(height // 240, 1)
+    for top in range(0, end, step):
+        tone = mix(conditions.sky_top, conditions.sky_bottom, top / end)
+        canvas.opaque.rectangle((0, top, width, top + step), fill=levels(tone))
+
+
+def _horizon(canvas: Canvas, scene: Scene, dice: Dice) -> None:
+    """Hills, woods or a skyline far away."""
+    far = 700.0
+    haze, conditions = scene.conditions.haze, scene.conditions
+    for layer in range(dice.integer(0, 3)):
+        woods = dice.chance(0.5)
+        base: Colour = dice.jitter((74, 88, 70) if woods else (96, 104, 112), 18)
+        tone = mix(lit_ground(conditions, base, 0.0), haze, 0.55 - 0.12 * layer)
+        height, heights = dice.uniform(10, 50), []
+        for _ in range(41):
+            height = min(max(height + dice.uniform(-14, 14), 4.0), 80.0)
+            heights.append(height)
+        x = np.linspace(-2400, 2400, 41)
+        ridge = np.stack([x, np.full(41, far), np.asarray(heights)], axis=1)
+        foot = np.asarray([[2400.0, far, -4.0], [-2400.0, far, -4.0]])
+        canvas.ground(scene.camera, np.concatenate([ridge, foot])[None], [tone])
+    if dice.chance(0.45):
+        _skyline(canvas, scene, dice, far)
+
+
+def _skyline(canvas: Canvas, scene: Scene, dice: Dice, far: float) -> None:
+    quads, tones = [], []
+    for _ in range(dice.integer(6, 28)):
+        x, wide, tall = dice.uniform(-600, 600), dice.uniform(14, 50), dice.uniform(20, 190) * dice.unit() + 12
+        quads.append(_wall(x, x + wide, far, tall))
+        base = lit_ground(scene.conditions, dice.jitter((122, 122, 126), 30), 0.0)
+        tones.append(mix(base, scene.conditions.haze, dice.uniform(0.35, 0.75)))
+        if scene.conditions.night > 0.5:
+            for _ in range(4):
+                left, low = x + wide * dice.uniform(0.1, 0.8), tall * dice.uniform(0.1, 0.8)
+                quads.append(_wall(left, left + 3, far, low + 3, low))
+                tones.append((190, 160, 100))
+    canvas.ground(scene.camera, np.asarray(quads), tones)
+
+
+def _wall(left: float, right: float, y: float, top: float, bottom: float = -4.0) -> list[list[float]]:
+    return [[left, y, bottom], [right, y, bottom], [right, y, top], [left, y, top]]
+
+
+def _depths(camera: Camera) -> list[float]:
+    """Return the borders of the strips that the ground is painted in, far ones first, from the picture's lower edge."""
+    y, edges = min(_ground_y(camera, side) for side in (-1, 1)) - 1.0, []
+    while y < 1200:
+        edges.append(y)
+        y += 1.8 + max(y, 0.0) * 0.22
+    return edges[::-1]
+
+
+def _ground_y(camera: Camera, side: int) -> float:
+    """Return y of the ground that a lower corner of the picture shows."""
+    across, upward = side * REFERENCE[0] / 2 / camera.focal_px, -REFERENCE[1] / 2 / camera.focal_px
+    _, y, z = (f + across * r + upward * u for f, r, u in zip(camera.forward, camera.right, camera.up, strict=True))
+    return max(camera.position[2] * y / max(-z, 1e-3), -5.0)
+
+
+def _strip(scene: Scene, y0: float, y1: float, left: float, right: float) -> list[list[float]]:
+    x0, x1 = scene.road.centre(y0), scene.road.centre(y1)
+    return [[x0 + left, y0, 0.0], [x0 + right, y0, 0.0], [x1 + right, y1, 0.0], [x1 + left, y1, 0.0]]
+
+
+def _surface(canvas: Canvas, scene: Scene, dice: Dice, edges: list[float]) -> None:
+    """Ground, shoulders, carriageway and crossing road, strip by strip from far to near."""
+    road, conditions = scene.road, scene.conditions
+    white = conditions.white
+    verge = mix(dice.jitter(dice.pick(_VERGES[road.verge]), 14), _SNOW, white * 0.9)
+    asphalt = dice.jitter(dice.pick(((98, 98, 100), (80, 81, 84), (122, 120, 116), (142, 138, 132))), 10)
+    asphalt = mix(asphalt, _SNOW, white * dice.uniform(0.2, 0.85))
+    kerb = mix(mix(asphalt, (170, 168, 162), 0.6), _SNOW, white * 0.8)
+    wide = 400.0 if road.kind == "car park" else 0.0
+    layers = [(-400.0, 400.0, verge), (road.left - 0.35 - wide, road.right + 0.35 + wide, kerb)]
+    layers.append((road.left - wide, road.right + wide, asphalt))
+    if road.median > 0.5:
+        layers.append((-road.median + 0.3, road.median - 0.3, mix(verge, kerb, dice.unit())))
+    tracks = mix(asphalt, (60, 60, 62), dice.uniform(0.05, 0.3) + 0.3 * white)
+    layers += [(lane + s - 0.25, lane + s + 0.25, tracks) for lane, _ in road.lanes for s in (-0.75, 0.75)] * (
+        wide == 0
+    )
+    for left, right, colour in layers:
+        pairs = [pair for pair in zip(edges[1:], edges, strict=False) if pair[1] < 110 or colour is not tracks]
+        quads = np.asarray([_strip(scene, near, far, left, right) for near, far in pairs])
+        tones = [lit_ground(conditions, colour, _distance(scene, (near + far) / 2)) for near, far in pairs]
+        canvas.ground(scene.camera, quads, tones)
+    if road.crossing:
+        tone = lit_ground(conditions, asphalt, scene.camera.distance(0.0, road.crossing))
+        y0, y1 = road.crossing - 4.2, road.crossing + 4.2
+        canvas.ground(
+            scene.camera, np.asarray([[[-90, y0, 0], [90, y0, 0], [90, y1, 0], [-90, y1, 0]]], np.float64), [tone]
+        )
+
+
+def _distance(scene: Scene, y: float) -> float:
+    return scene.camera.distance(scene.road.centre(y), y)
+
+
+def _markings(canvas: Canvas, scene: Scene, dice: Dice, edges: list[float]) -> None:
+    road, conditions = scene.road, scene.conditions
+    if dice.chance(0.12 + 0.6 * conditions.white):
+        return
+    paint = mix(dice.jitter((216, 214, 206), 16), (110, 110, 110), dice.uniform(0.0, 0.55))
+    inner = (206, 170, 60) if dice.chance(0.3) else paint
+    solid = [(road.left + 0.4 if not road.parking else road.left + 2.2, paint), (-road.median - 0.05, inner)]
+    solid += [(road.right - 0.4 if not road.parking else road.right - 2.2, paint), (road.median + 0.05, inner)]
+    quads, tones = [], []
+    for offset, colour in solid:
+        for near, far in zip(edges[1:], edges, strict=False):
+            if far < 220 and not (road.crossing and near < road.crossing + 4.2 and far > road.crossing - 4.2):
+                quads.append(_strip(scene, near, far, offset - 0.08, offset + 0.08))
+                tones.append(lit_ground(conditions, colour, _distance(scene, near)))
+    period, dash = dice.pick(((12.0, 6.0), (9.0, 3.0), (12.0, 4.0)))
+    phase = dice.uniform(-period, 0)
+    for offset in _dividers(scene):
+        for number in range(18):
+            y = phase + number * period
+            if road.crossing and abs(y + dash / 2 - road.crossing) < 6.5:
+                continue
+            quads.append(_strip(scene, y, y + dash, offset - 0.08, offset + 0.08))
+            tones.append(lit_ground(conditions, paint, _distance(scene, y)))
+    if road.crossing or dice.chance(0.15):
+        y = (road.crossing or 22.0) - 7.5
+        for x in np.arange(road.left + 0.4, road.right - 0.4, 1.0).tolist():
+            quads.append(_strip(scene, y, y + 2.6, x, x + 0.5))
+            tones.append(lit_ground(conditions, paint, _distance(scene, y)))
+    canvas.ground(scene.camera, np.asarray(quads), tones)
+
+
+def _dividers(scene: Scene) -> list[float]:
+    """Return the offsets of the broken lines between lanes of one direction."""
+    road = scene.road
+    offsets = sorted(lane for lane, _ in road.lanes)
+    pairs = itertools.pairwise(offsets)
+    return [(a + b) / 2 for a, b in pairs if b - a < road.lane_width * 1.2 and abs(a + b) > 0.1]
+
+
+def _bays(canvas: Canvas, scene: Scene) -> None:
+    quads: list[Doubles] = []
+    tones = []
+    for n in range(-10, 11):
+        for y in (10.0, 26.5, 43.0):
+            x = (n - 0.5) * 2.75
+            quads.append(np.asarray([[x, y, 0], [x + 0.1, y, 0], [x + 0.1, y + 10.6, 0], [x, y + 10.6, 0]], np.float64))
+            tones.append(lit_ground(scene.conditions, (206, 206, 200), scene.camera.distance(x, y)))
+    canvas.ground(scene.camera, np.asarray(quads), tones)
+
+
+def _patches(canvas: Canvas, scene: Scene, dice: Dice) -> None:
+    """Repairs, stains and puddles."""
+    road, conditions = scene.road, scene.conditions
+    for _ in range(dice.integer(0, 7)):
+        y = dice.uniform(6, 60)
+        x = dice.uniform(road.left, road.right - 1.5)
+        wide, long = dice.uniform(0.4, 2.5), dice.uniform(1.0, 7.0)
+        dark = mix(lit_ground(conditions, (52, 52, 54), _distance(scene, y)), conditions.haze, 0.3 * conditions.wet)
+        tone = mix(conditions.sky_bottom, dark, 0.4) if dice.chance(conditions.wet * 0.7) else dark
+        shape = (
+            [[0, 0.2], [0.3, 0], [0.8, 0.1], [1, 0.4], [0.9, 0.9], [0.5, 1], [0.1, 0.8]]
+            if dice.chance(0.5)
+            else [[0, 0], [1, 0], [1, 1], [0, 1]]
+        )
+        quad = [[road.centre(y) + x + wide * a, y + long * b, 0.0] for a, b in shape]
+        canvas.ground(scene.camera, np.asarray([quad]), [tone], dice.uniform(0.15, 0.55))

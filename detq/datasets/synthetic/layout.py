@@ -1,0 +1,114 @@
+"""A scene: road, camera, weather, and who stands where. Determined by the seed and the scene's number alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from detq.datasets.synthetic.actors import Actor, apart, far_to_near, overlap
+from detq.datasets.synthetic.camera import REFERENCE, Camera
+from detq.datasets.synthetic.casting import cast_car, cast_other, cast_street
+from detq.datasets.synthetic.conditions import Conditions, sample_conditions, transmission
+from detq.datasets.synthetic.dice import Dice
+from detq.datasets.synthetic.raster import fill_silhouette, own_pixels, tight_box
+from detq.datasets.synthetic.roads import Road, car_pose, sample_camera, sample_road
+
+__all__ = ["MIN_SIDE_PX", "MIN_TRANSMISSION", "MIN_VISIBLE", "Scene", "compose"]
+
+MIN_SIDE_PX = 14
+MIN_VISIBLE = 0.2
+MIN_TRANSMISSION = 0.12
+_MOST_CARS = 24
+_MAX_SIDE_PX = 1400
+_MAX_CAR_PX = 420
+_EMPTY = 0.035
+_LAYOUT, _PROBE = 1, (640, 360)
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """Everything that determines a picture but its size.
+
+    Attributes:
+        road, camera, conditions: see there.
+        actors: from far to near, in the order to paint them.
+        entropy: the seed and number that it was made from.
+    """
+
+    road: Road
+    camera: Camera
+    conditions: Conditions
+    actors: tuple[Actor, ...]
+    entropy: tuple[int, int]
+
+
+def compose(seed: int, index: int) -> Scene:
+    """Return scene `index` of the set with this `seed`."""
+    dice = Dice(_LAYOUT, seed, index)
+    conditions = sample_conditions(dice)
+    road = sample_road(dice)
+    camera = sample_camera(dice, road)
+    wanted = 0 if dice.chance(_EMPTY) else dice.integer(1, 4) if dice.chance(0.15) else dice.integer(5, _MOST_CARS)
+    actors = cast_street(dice, road, camera)
+    for _ in range(dice.integer(0, 6)):
+        _admit(actors, cast_other(dice, road, camera, conditions), conditions)
+    _fill_with_cars(dice, actors, wanted, (road, camera, conditions))
+    ordered = far_to_near(actors, camera)
+    return Scene(road, camera, conditions, tuple(_without_hidden_cars(ordered)), (seed, index))
+
+
+def _fill_with_cars(dice: Dice, actors: list[Actor], wanted: int, stage: tuple[Road, Camera, Conditions]) -> None:
+    road, camera, conditions = stage
+    near, far = _reach(camera)
+    found = 0
+    for _ in range(4 * wanted):
+        pose, moving = car_pose(dice, road, near, far)
+        car = cast_car(dice, pose, camera, conditions, moving=moving)
+        found += car is not None and car.extent < _MAX_CAR_PX and _admit(actors, car, conditions)
+        if found == wanted:
+            return
+
+
+def _reach(camera: Camera) -> tuple[float, float]:
+    """Return how near and how far along the road cars are worth placing: in the frame, and not too small."""
+    drop = (REFERENCE[1] / 2 + 60) / camera.focal_px
+    down = -(camera.forward[2] - drop * camera.up[2])
+    along = max(camera.forward[1] - drop * camera.up[1], 0.2)
+    near = max(camera.position[2] * along / max(down, 0.05), 4.5)
+    return near, max(camera.focal_px * 1.8 / (MIN_SIDE_PX + 1), near + 20)
+
+
+def _admit(actors: list[Actor], actor: Actor | None, conditions: Conditions) -> bool:
+    """Add an actor to a scene where there is room for it and it can be seen."""
+    if actor is None or not MIN_SIDE_PX <= actor.extent < _MAX_SIDE_PX or actor.share_in_frame < MIN_VISIBLE:
+        return False
+    if transmission(conditions, actor.distance) < MIN_TRANSMISSION:
+        return False
+    if not all(apart(actor, other) for other in actors):
+        return False
+    actors.append(actor)
+    return True
+
+
+def _without_hidden_cars(ordered: list[Actor]) -> list[Actor]:
+    """Leave out cars of which too little can be seen, so that no visible car is unlabelled and no label unfair."""
+    numbers = {id(actor): n for n, actor in enumerate((a for a in ordered if a.kind == "car"), 1)}
+    owners = own_pixels(((numbers.get(id(a), 0), a.hulls) for a in ordered), _PROBE)
+    scale = REFERENCE[0] / _PROBE[0]
+    kept = []
+    for place, actor in enumerate(ordered, 1):
+        number = numbers.get(id(actor))
+        if number is not None:
+            visible = owners == number
+            box = tight_box(visible)
+            if box is None or max(box[2] - box[0], box[3] - box[1]) * scale < MIN_SIDE_PX:
+                continue
+            if actor.share_in_frame == 1 and not any(overlap(actor.bounds, near.bounds) for near in ordered[place:]):
+                kept.append(actor)
+                continue
+            whole = fill_silhouette(actor.hulls, _PROBE) / max(actor.share_in_frame, 1e-9)
+            if np.count_nonzero(visible) < MIN_VISIBLE * whole:
+                continue
+        kept.append(actor)
+    return kept

@@ -1,0 +1,163 @@
+"""Bodies made of flat faces, and the builder that they are made with.
+
+Local axes of a body: x to its right, y to its front, z up, metres, the origin on the ground below its centre.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detq.datasets.synthetic.camera import Doubles
+
+__all__ = ["Builder", "Material", "Mesh", "Quad", "patch"]
+
+Point = tuple[float, float, float]
+Quad = tuple[Point, Point, Point, Point]
+
+
+class Material(IntEnum):
+    """What a face is made of; each body maps these to colours."""
+
+    PAINT = 0
+    SECOND = 1
+    GLASS = 2
+    TRIM = 3
+    TYRE = 4
+    RIM = 5
+    HEADLAMP = 6
+    TAIL_LAMP = 7
+    INDICATOR = 8
+    PLATE = 9
+    CHROME = 10
+    THIRD = 11
+    LIT_WINDOW = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """A body.
+
+    Attributes:
+        points: float64 `(V, 3)`, metres.
+        faces: corners of each face, indices into `points`, counter-clockwise seen from outside.
+        probes: int64 `(F, 3)`, three corners of each face that are far apart: they tell which way it looks.
+        materials: int64 `(F,)`, `Material` numbers.
+        fine: bool `(F,)`: a detail that is left out on small bodies.
+        hulls: convex parts, index arrays into `points`; together their projections are the silhouette.
+        fine_hulls: whether each of them is such a detail.
+        radius: of a ball around the origin that holds all points, metres.
+        flat: a card that always faces the camera, both sides alike.
+        skirt: whether the silhouette is first painted dark: the shade between the wheels.
+    """
+
+    points: Doubles
+    faces: tuple[tuple[int, ...], ...]
+    probes: NDArray[np.int64]
+    materials: NDArray[np.int64]
+    fine: NDArray[np.bool_]
+    hulls: tuple[NDArray[np.int64], ...]
+    fine_hulls: tuple[bool, ...]
+    radius: float
+    flat: bool = False
+    skirt: bool = False
+
+
+def patch(quad: Quad, left: float, right: float, low: float, high: float) -> Quad:
+    """Return the part of a quad (corners: low left, low right, high right, high left) between these shares of it."""
+
+    def at(across: float, along: float) -> Point:
+        ends = [
+            [a + (b - a) * across for a, b in zip(start, end, strict=True)]
+            for start, end in ((quad[0], quad[1]), (quad[3], quad[2]))
+        ]
+        x, y, z = (a + (b - a) * along for a, b in zip(*ends, strict=True))
+        return x, y, z
+
+    return at(left, low), at(right, low), at(right, high), at(left, high)
+
+
+class Builder:
+    """Collects faces and convex parts."""
+
+    def __init__(self) -> None:
+        self._points: list[Point] = []
+        self._faces: list[tuple[int, ...]] = []
+        self._materials: list[int] = []
+        self._fine: list[bool] = []
+        self._hulls: list[list[int]] = []
+        self._fine_hulls: list[bool] = []
+
+    def face(
+        self, corners: Sequence[Point], material: Material, inside: Point | None = None, *, fine: bool = False
+    ) -> None:
+        """Add a face. `inside` is a point behind it: it decides which side is outside (None keeps the order)."""
+        first = len(self._points)
+        indices = tuple(range(first, first + len(corners)))
+        self._points.extend(corners)
+        if inside is not None and not _looks_away(np.asarray(corners), np.asarray(inside)):
+            indices = indices[::-1]
+        self._faces.append(indices)
+        self._materials.append(material)
+        self._fine.append(fine)
+
+    def part(self, first_point: int) -> None:
+        """Declare all points added since `first_point` a convex part of the silhouette."""
+        seen: dict[Point, int] = {}
+        for number in range(first_point, len(self._points)):
+            seen.setdefault(self._points[number], number)
+        self._hulls.append(list(seen.values()))
+        self._fine_hulls.append(self._fine[-1])
+
+    @property
+    def count(self) -> int:
+        """How many points there are so far."""
+        return len(self._points)
+
+    def box(
+        self, low: Point, high: Point, material: Material, *, top: Material | None = None, fine: bool = False
+    ) -> list[Quad]:
+        """Add a box as a part of its own; return its front, rear, left and right side for `patch`."""
+        (x0, y0, z0), (x1, y1, z1) = low, high
+        centre = ((x0 + x1) / 2, (y0 + y1) / 2, (z0 + z1) / 2)
+        rear: Quad = ((x0, y0, z0), (x1, y0, z0), (x1, y0, z1), (x0, y0, z1))
+        front: Quad = ((x1, y1, z0), (x0, y1, z0), (x0, y1, z1), (x1, y1, z1))
+        left: Quad = ((x0, y1, z0), (x0, y0, z0), (x0, y0, z1), (x0, y1, z1))
+        right: Quad = ((x1, y0, z0), (x1, y1, z0), (x1, y1, z1), (x1, y0, z1))
+        first = self.count
+        for side in (front, rear, left, right):
+            self.face(side, material, centre, fine=fine)
+        self.face(
+            ((x0, y0, z1), (x1, y0, z1), (x1, y1, z1), (x0, y1, z1)),
+            material if top is None else top,
+            centre,
+            fine=fine,
+        )
+        self.part(first)
+        return [front, rear, left, right]
+
+    def build(self, *, flat: bool = False, skirt: bool = False) -> Mesh:
+        """Return the body."""
+        probes = [(f[0], f[len(f) // 3], f[2 * len(f) // 3]) for f in self._faces]
+        return Mesh(
+            np.asarray(self._points, np.float64),
+            tuple(self._faces),
+            np.asarray(probes, np.int64),
+            np.asarray(self._materials, np.int64),
+            np.asarray(self._fine, np.bool_),
+            tuple(np.asarray(hull, np.int64) for hull in self._hulls),
+            tuple(self._fine_hulls),
+            max(math.sqrt(x * x + y * y + z * z) for x, y, z in self._points),
+            flat,
+            skirt,
+        )
+
+
+def _looks_away(corners: Doubles, inside: Doubles) -> bool:
+    a, b, c = corners[0], corners[len(corners) // 3], corners[2 * len(corners) // 3]
+    return bool(np.dot(np.cross(b - a, c - a), corners.mean(axis=0) - inside) > 0)

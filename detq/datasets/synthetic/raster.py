@@ -1,0 +1,101 @@
+"""Which pixel shows which object: an exact integer rasterizer for convex polygons.
+
+Pillow's polygon filling differs between its versions by a pixel at the edges; boxes and masks must not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detq.datasets.synthetic.camera import REFERENCE, Doubles
+
+__all__ = ["Owners", "fill_convex", "fill_silhouette", "own_pixels", "tight_box"]
+
+Owners = NDArray[np.uint8]
+Whole = NDArray[np.int64]
+Corners = NDArray[np.int64]
+_SUBPIXELS = 16
+_HALF = _SUBPIXELS // 2
+_FAR = 1 << 20
+
+
+def own_pixels(silhouettes: Iterable[tuple[int, Sequence[Doubles]]], size: tuple[int, int]) -> Owners:
+    """Return the owner of each pixel, uint8 `(height, width)`; 0 is nobody.
+
+    Args:
+        silhouettes: from far to near, an owner's number (1 to 255; 0 hides what is behind) and the convex polygons,
+            in reference pixels, that it covers.
+        size: (width, height) of the result in pixels.
+    """
+    scale = np.asarray([size[0] / REFERENCE[0], size[1] / REFERENCE[1]]) * _SUBPIXELS
+    numbers: list[int] = []
+    polygons: list[Doubles] = []
+    for owner, parts in silhouettes:
+        numbers.extend([owner] * len(parts))
+        polygons.extend(parts)
+    owners = np.zeros((size[1], size[0]), np.uint8)
+    if polygons:
+        corners = np.floor(np.concatenate(polygons) * scale + 0.5).astype(np.int64)
+        fill_convex(owners, corners, [len(polygon) for polygon in polygons], numbers)
+    return owners
+
+
+def fill_convex(owners: Owners, corners: Corners, counts: Sequence[int], numbers: Sequence[int]) -> None:
+    """Write numbers to the pixels whose centres convex polygons cover, the later ones over the earlier ones.
+
+    Args:
+        owners: uint8 `(height, width)`, changed in place.
+        corners: `(N, 2)`, x and y in sixteenths of a pixel: the corners of all polygons, each in order around it.
+        counts: how many corners each polygon has.
+        numbers: what to write for each.
+    """
+    height, width = owners.shape
+    polygon = np.repeat(np.arange(len(counts)), counts)
+    ends = np.cumsum(counts)
+    following = np.arange(1, len(corners) + 1)
+    following[ends - 1] = ends - counts
+    edge, row, column = _crossings(corners, corners[following], height)
+    slot = polygon[edge] * height + row
+    first = np.full(len(counts) * height, _FAR)
+    last = np.full(len(counts) * height, -_FAR)
+    np.minimum.at(first, slot, column)
+    np.maximum.at(last, slot, column)
+    filled = np.flatnonzero((last > 0) & (first < width) & (first < last))
+    starts, stops = np.maximum(first[filled], 0).tolist(), last[filled].tolist()
+    which, rows = (part.tolist() for part in np.divmod(filled, height))
+    for number, y, start, stop in zip(which, rows, starts, stops, strict=True):
+        owners[y, start:stop] = numbers[number]
+
+
+def _crossings(start: Corners, end: Corners, height: int) -> tuple[Whole, Whole, Whole]:
+    """Return, for every edge and every row whose centre line it crosses: edge, row, first column right of it."""
+    low, high = np.minimum(start[:, 1], end[:, 1]), np.maximum(start[:, 1], end[:, 1])
+    top = np.clip(-((_HALF - low) // _SUBPIXELS), 0, height)
+    count = np.maximum(np.clip(-((_HALF - high) // _SUBPIXELS), 0, height) - top, 0)
+    edge = np.repeat(np.arange(len(start)), count)
+    row = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + top[edge]
+    # The column is the ceiling of (x - half) / 16 where the edge crosses the row's centre, all in whole numbers.
+    rise = (high - low)[edge]
+    run = np.where(end[:, 1] > start[:, 1], end[:, 0] - start[:, 0], start[:, 0] - end[:, 0])[edge]
+    x, y = start[edge, 0], start[edge, 1]
+    centre = row * _SUBPIXELS + _HALF
+    column = -((_HALF * rise - x * rise - (centre - y) * run) // (_SUBPIXELS * rise))
+    return edge, row, column
+
+
+def fill_silhouette(polygons: Sequence[Doubles], size: tuple[int, int]) -> int:
+    """Return how many pixels of a frame of this size the union of some convex polygons covers."""
+    return int(np.count_nonzero(own_pixels([(1, polygons)], size)))
+
+
+def tight_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
+    """Return the xyxy box around a mask's True pixels (x2 and y2 one past the last), or None where there is none."""
+    rows, columns = np.asarray(mask.any(axis=1)), np.asarray(mask.any(axis=0))
+    if not rows.any():
+        return None
+    top, left = int(rows.argmax()), int(columns.argmax())
+    bottom, right = len(rows) - int(rows[::-1].argmax()), len(columns) - int(columns[::-1].argmax())
+    return left, top, right, bottom

@@ -1,0 +1,181 @@
+"""From the painted scene to the file that a camera sends: texture, lamps, weather in the air, optics, noise, JPEG."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
+
+from detq.datasets.synthetic.bodies import Glow
+from detq.datasets.synthetic.camera import REFERENCE
+from detq.datasets.synthetic.conditions import transmission
+from detq.datasets.synthetic.dice import Dice
+from detq.datasets.synthetic.layout import Scene
+from detq.datasets.synthetic.raster import Owners
+from detq.datasets.synthetic.textures import blob_tile, grain, ground_texture
+
+__all__ = ["add_glow", "add_texture", "expose", "falling", "optics"]
+
+Pixels = NDArray[np.uint8]
+_NEUTRAL = 180
+
+
+def add_texture(image: Image.Image, scene: Scene, bodies: Owners, dice: Dice) -> Image.Image:
+    """Roughen flat colours, the ground by noise that lies on it, the rest by blotches; darken the corners."""
+    width, height = image.size
+    half = ((width + 1) // 2, (height + 1) // 2)
+    noise, strength = ground_texture(scene.camera, half, (dice.integer(0, 511), dice.integer(0, 511)))
+    fade = transmission(scene.conditions, 25.0) * dice.uniform(0.15, 0.65)
+    ground = noise * (strength * np.float32(fade))
+    blobs = blob_tile(5, ((16, 24, 0.6), (48, 64, 0.4), (160, 160, 0.35)))
+    blobs = np.roll(blobs, (dice.integer(0, 511), dice.integer(0, 511)), (0, 1))[: half[1] // 2 + 1, : half[0] // 2 + 1]
+    tile = Image.fromarray((blobs + 128).astype(np.uint8)).resize(half, Image.Resampling.BILINEAR)
+    amount = np.float32(dice.uniform(0.10, 0.40) * (0.3 + 0.7 * transmission(scene.conditions, 25.0)))
+    blotches = (np.asarray(tile, np.float32) - 128) * amount
+    covered = np.asarray(Image.fromarray(bodies).resize(half, Image.Resampling.NEAREST)) > 0
+    both = np.where(covered | (strength == 0), blotches, ground + blotches * np.float32(0.4))
+    factor = both * np.float32(_NEUTRAL / 256) + _NEUTRAL
+    if dice.chance(0.5):
+        factor *= _vignette(half, dice.uniform(0.1, 0.5))
+    full = Image.fromarray(np.clip(factor, 0, 255).astype(np.uint8)).resize((width, height), Image.Resampling.BILINEAR)
+    # Multiplying two 8-bit pictures only darkens, so the neutral factor is below 255 and made up for afterwards.
+    table = [min(level * 255 // _NEUTRAL, 255) for level in range(256)] * 3
+    return ImageChops.multiply(image, full.convert("RGB")).point(table)
+
+
+def add_glow(image: Image.Image, scene: Scene, glows: list[list[Glow]], dice: Dice) -> Image.Image:
+    """Add the lamps' light: cores, halos, beams on the road, streaks on wet asphalt, street light."""
+    width, height = image.size
+    conditions = scene.conditions
+    small = ((width + 3) // 4, (height + 3) // 4)
+    scale = (small[0] / REFERENCE[0], small[1] / REFERENCE[1])
+    layer = Image.new("RGB", small)
+    draw = ImageDraw.Draw(layer)
+    strength = dice.uniform(0.5, 1.0) * (0.4 + 0.6 * conditions.night)
+    for actor, lamps in zip(scene.actors, glows, strict=True):
+        if actor.kind not in {"sign", "lamp", "tree"}:
+            for hull in actor.hulls:
+                draw.polygon([(u * scale[0], v * scale[1]) for u, v in hull.tolist()], fill=(0, 0, 0))
+        for u, v, radius, colour in lamps:
+            x, y, wide, tall = u * scale[0], v * scale[1], radius * scale[0], radius * scale[1]
+            level = transmission(conditions, actor.distance * 0.5)
+            fill = tuple(int(c * level * strength) for c in colour)
+            draw.ellipse((x - wide, y - tall, x + wide, y + tall), fill=fill)
+            if conditions.wet:
+                dim = tuple(int(c * level * strength * conditions.wet * 0.5) for c in colour)
+                draw.rectangle(
+                    (x - wide * 0.6, y + tall * 4, x + wide * 0.6, y + tall * dice.uniform(10, 22)), fill=dim
+                )
+    spread = small[0] / 320
+    glow = _layers(layer, (0.7 * spread, 2.5 * spread, 9.0 * spread), (0.9, 0.9, 1.6))
+    full = np.asarray(Image.fromarray(glow).resize((width, height), Image.Resampling.BILINEAR))
+    pixels = np.asarray(image)
+    return Image.fromarray(pixels + np.minimum(full, 255 - pixels))
+
+
+def _layers(layer: Image.Image, radii: tuple[float, ...], weights: tuple[float, ...]) -> Pixels:
+    total = np.zeros((layer.height, layer.width, 3), np.float32)
+    for radius, weight in zip(radii, weights, strict=True):
+        total += np.asarray(layer.filter(ImageFilter.GaussianBlur(radius)), np.float32) * np.float32(weight)
+    return np.minimum(total, 255).astype(np.uint8)
+
+
+def falling(image: Image.Image, scene: Scene, dice: Dice) -> None:
+    """Draw rain or snow in the air over the picture, in place."""
+    amount = scene.conditions.falling
+    draw = ImageDraw.Draw(image, "RGBA")
+    width, height = image.size
+    scale = width / REFERENCE[0]
+    if scene.conditions.white:
+        for _ in range(int(amount * 420)):
+            x, y = dice.unit() * width, dice.unit() * height
+            radius = scale * (0.6 + 4.0 * dice.unit() * dice.unit() * dice.unit())
+            draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=(246, 248, 252, dice.integer(60, 200)))
+        return
+    slant = dice.uniform(-0.35, 0.35)
+    for _ in range(int(amount * 380)):
+        x, y, length = dice.unit() * width, dice.unit() * height, scale * dice.uniform(8, 46)
+        line = (x, y, x + slant * length, y + length)
+        draw.line(line, fill=(214, 218, 226, dice.integer(16, 70)), width=max(1, round(scale * dice.uniform(0.6, 1.8))))
+
+
+def optics(image: Image.Image, scene: Scene, dice: Dice) -> Image.Image:
+    """Blur as lenses, drops on them, movement and cheap scalers do."""
+    width, height = image.size
+    scale = width / REFERENCE[0]
+    kind = dice.weighted((("sharp", 5.0), ("soft", 3.0), ("scaled", 2.0), ("moved", 1.0)))
+    if kind == "soft":
+        image = image.filter(ImageFilter.BoxBlur(scale * dice.uniform(0.4, 1.6)))
+    elif kind == "scaled":
+        share = dice.uniform(0.35, 0.8)
+        small = image.resize((max(int(width * share), 8), max(int(height * share), 8)), Image.Resampling.BILINEAR)
+        image = small.resize((width, height), Image.Resampling.BILINEAR)
+    elif kind == "moved":
+        reach = scale * dice.uniform(1.0, 3.5)
+        image = image.filter(ImageFilter.BoxBlur((reach, 0.3) if dice.chance(0.5) else (0.3, reach)))
+    if scene.conditions.falling and dice.chance(0.35):
+        _drops(image, dice)
+    return image
+
+
+def _drops(image: Image.Image, dice: Dice) -> None:
+    """Drops on the lens show the scene small, blurred and upside down."""
+    width, height = image.size
+    for _ in range(dice.integer(3, 14)):
+        radius = max(int(width * dice.uniform(0.006, 0.03)), 2)
+        x, y = dice.integer(0, width - 2 * radius - 1), dice.integer(0, max(height - 2 * radius - 1, 0))
+        around = image.crop((x - radius, y - radius, x + 3 * radius, y + 3 * radius))
+        drop = around.transpose(Image.Transpose.ROTATE_180).resize((2 * radius, 2 * radius), Image.Resampling.BILINEAR)
+        mask = Image.new("L", drop.size)
+        ImageDraw.Draw(mask).ellipse((1, 1, 2 * radius - 2, 2 * radius - 2), fill=dice.integer(90, 200))
+        image.paste(
+            drop.filter(ImageFilter.BoxBlur(radius * 0.15)), (x, y), mask.filter(ImageFilter.BoxBlur(radius * 0.12))
+        )
+
+
+def expose(image: Image.Image, scene: Scene, dice: Dice) -> Pixels:
+    """Exposure, white balance and gamma, darker corners, sensor noise, and the JPEG that leaves the camera."""
+    night = scene.conditions.night
+    gain, contrast = dice.uniform(0.88, 1.38) * (1 + 0.3 * night), dice.uniform(0.78, 1.12)
+    ramp = np.linspace(0.0, 1.0, 256)
+    curve = np.clip((ramp - 0.5) * contrast + 0.5 + dice.uniform(-0.05, 0.05), 0, 1) ** dice.uniform(0.85, 1.2)
+    balance = [gain * dice.uniform(0.93, 1.07) for _ in range(3)]
+    if dice.chance(0.06):
+        image = image.convert("L").convert("RGB")
+        balance = [gain] * 3
+    table = [int(value) for factor in balance for value in np.clip(curve * factor * 255 + 0.5, 0, 255)]
+    noise = _noise((image.height, image.width), dice, dice.uniform(0.5, 5.0) + night * dice.uniform(0.0, 8.0))
+    noise += np.asarray(image.point(table))
+    pixels = np.clip(noise, 0, 255, out=noise).astype(np.uint8)
+    return _jpeg(pixels, dice.integer(35, 95))
+
+
+def _vignette(size: tuple[int, int], amount: float) -> NDArray[np.float32]:
+    x = np.linspace(-1, 1, size[0], dtype=np.float32) ** 2
+    y = np.linspace(-1, 1, size[1], dtype=np.float32) ** 2
+    return 1 - np.float32(amount / 2) * (x[None] + y[:, None])
+
+
+def _noise(shape: tuple[int, int], dice: Dice, deviation: float) -> NDArray[np.int16]:
+    """Return noise with this standard deviation in levels, int16 `(height, width, 3)`."""
+    noise = _window(grain(), shape, dice).astype(np.int16)
+    noise *= max(int(deviation * 8), 1)
+    noise >>= 8
+    return noise
+
+
+def _window(tile: NDArray[np.int8], shape: tuple[int, int], dice: Dice) -> NDArray[np.int8]:
+    """Cut a random window out of an endlessly repeated tile."""
+    repeats = (-(-shape[0] // tile.shape[0]), -(-shape[1] // tile.shape[1]), 1)
+    if repeats != (1, 1, 1):
+        tile = np.tile(tile, repeats)
+    top, left = dice.integer(0, tile.shape[0] - shape[0]), dice.integer(0, tile.shape[1] - shape[1])
+    return tile[top : top + shape[0], left : left + shape[1]]
+
+
+def _jpeg(pixels: Pixels, quality: int) -> Pixels:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
+    return np.asarray(Image.open(buffer).convert("RGB"))
