@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,7 +44,7 @@ def is_number(value: Any) -> bool:
     """Return whether a parsed JSON value is a number that float32 can hold."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return math.isfinite(value) and abs(value) <= _FLOAT32_MAX
+    return abs(value) <= _FLOAT32_MAX  # False for NaN too
 
 
 def short(value: Any) -> str:

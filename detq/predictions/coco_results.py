@@ -29,7 +29,7 @@ def read_coco_results(path: Path, dataset: Dataset) -> Predictions:
     """
     try:
         rows = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: expected a list of COCO results, found no JSON: {error}; write it again") from None
     images = _image_names(dataset)
     categories: dict[Any, int] = {name: label for label, name in enumerate(dataset.classes)}

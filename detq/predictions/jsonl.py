@@ -90,7 +90,7 @@ def iter_predictions(path: Path, *, allow_partial_tail: bool = False) -> Iterato
 def _parse(raw: bytes, number: int, where: str) -> Line:
     try:
         content = json.loads(raw)
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except ValueError as error:
         cut = "; the line has no end, so its run was probably killed: go on with it, or remove the line"
         raise DataError(
             f"{where}: expected a JSON object, found {short(raw.decode('utf-8', 'replace').strip())} ({error})"
