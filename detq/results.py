@@ -103,8 +103,9 @@ class AgreementSummary:
         share_matched: share of fp32's detections that the variant has too, in [0, 1]; None without any.
         share_candidate_matched: share of the variant's detections that fp32 has too, in [0, 1]; None without any.
         mean_iou: over matched pairs; None without any.
-        mean_score_shift: mean absolute difference of matched scores; None without any.
-        max_score_shift: the largest one.
+        score_shift: mean over matched pairs of the variant's score − fp32's; None without any.
+        mean_absolute_score_shift: mean of its absolute value.
+        max_absolute_score_shift: the largest one.
     """
 
     reference_detections: int
@@ -112,8 +113,9 @@ class AgreementSummary:
     share_matched: float | None
     share_candidate_matched: float | None
     mean_iou: float | None
-    mean_score_shift: float | None
-    max_score_shift: float | None
+    score_shift: float | None
+    mean_absolute_score_shift: float | None
+    max_absolute_score_shift: float | None
 
 
 @dataclass(frozen=True)

@@ -95,11 +95,13 @@ def _show(found: dict[str, Any]) -> None:
         "Models",
         ("name", "weights", "masks"),
         tuple((model["name"], _weights(model), "yes" if model["masks"] else "no") for model in found["models"]),
+        words=3,
     )
     recipes = Table(
         "Recipes",
         ("name", "int8", "what it does"),
         tuple((r["name"], "yes" if r["quantizes"] else "no", r["summary"]) for r in found["recipes"]),
+        words=3,
     )
     for table in (models, recipes):
         console.print(table.to_rich())
@@ -117,4 +119,4 @@ def _show(found: dict[str, Any]) -> None:
 def _weights(model: dict[str, Any]) -> str:
     if not model["packaged_weights"]:
         return "coco"
-    return "packaged, coco" if model["packaged_weights_installed"] else "coco (packaged: not in this installation)"
+    return "packaged, coco" if model["packaged_weights_installed"] else "coco (packaged: missing)"

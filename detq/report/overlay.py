@@ -96,7 +96,7 @@ def draw_overlay(
     if reference is not None:
         missed = overlaps.max(axis=0, initial=0.0) < iou_threshold
         for box, dashed in zip(reference.boxes * zoom, missed, strict=True):
-            _rectangle(draw, box, REFERENCE_COLOUR, pen.line * 2, dashed=bool(dashed))
+            _rectangle(draw, box, REFERENCE_COLOUR, pen.line * 2 + 1, dashed=bool(dashed))
     largest = overlaps.max(axis=1, initial=0.0)
     for box, overlap in zip(found.boxes * zoom, largest, strict=True):
         _rectangle(draw, box, FOUND_COLOUR, pen.line, dashed=reference is not None and overlap < iou_threshold)

@@ -16,19 +16,21 @@ __all__ = ["Table", "bytes_text", "interval_text"]
 
 @dataclass(frozen=True)
 class Table:
-    """Cells of text. The first column is left-aligned, the others hold numbers.
+    """Cells of text.
 
     Attributes:
         title: what the table says.
         columns: headings.
         rows: as many cells each as there are columns.
         notes: sentences below the table.
+        words: how many columns from the left hold words; the others hold numbers and are aligned to the right.
     """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
+    words: int = 1
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -42,14 +44,19 @@ class Table:
 
         table = RichTable(title=self.title, title_justify="left", caption=None)
         for number, column in enumerate(self.columns):
-            table.add_column(column, justify="right" if number else "left", no_wrap=not number)
+            table.add_column(column, justify="left" if number < self.words else "right", no_wrap=not number)
         for row in self.rows:
             table.add_row(*(Text(cell) for cell in row))  # Text: a "[" in a name is no markup
         return table
 
     def to_markdown(self) -> str:
         """Return it as a section with a Markdown table."""
-        lines = [f"### {self.title}", "", _line(self.columns), "|---" + "|---:" * (len(self.columns) - 1) + "|"]
+        lines = [
+            f"### {self.title}",
+            "",
+            _line(self.columns),
+            "|---" * self.words + "|---:" * (len(self.columns) - self.words) + "|",
+        ]
         lines += [_line(row) for row in self.rows]
         if self.notes:
             lines += ["", *(f"{note}  " for note in self.notes)]

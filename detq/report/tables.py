@@ -54,12 +54,21 @@ def agreement_table(result: RunResult) -> Table | None:
             _number(agreement.share_matched, ".2%"),
             _number(agreement.share_candidate_matched, ".2%"),
             _number(agreement.mean_iou, ".4f"),
-            _number(agreement.mean_score_shift, ".4f"),
-            _number(agreement.max_score_shift, ".4f"),
+            _number(agreement.score_shift, "+.4f"),
+            _number(agreement.mean_absolute_score_shift, ".4f"),
+            _number(agreement.max_absolute_score_shift, ".4f"),
         )
         for recipe, agreement in found.items()
     )
-    columns = ("variant", f"of {REFERENCE}'s matched", "of its own matched", "mean IoU", "mean score shift", "largest")
+    columns = (
+        "variant",
+        f"of {REFERENCE}'s matched",
+        "of its own matched",
+        "mean IoU",
+        "score shift",
+        "absolute",
+        "largest",
+    )
     return Table(f"Agreement with {REFERENCE} at score {result.score:g}", columns, rows) if rows else None
 
 

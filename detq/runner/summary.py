@@ -119,18 +119,24 @@ def _speedup(times: Times, recipe: str, images: slice | NDArray[np.int64], seed:
 def bin_proposals(indices: Sequence[int], counts: Sequence[int], times: Times, seed: int) -> Proposals:
     """Return the speed-up by thirds of the images that were counted, or no thirds where images are too few.
 
+    Images with equally many proposals stay together, so that there can be fewer than three parts of unequal size.
+
     Args:
         indices: which images were counted.
         counts: how many proposals each of them has.
         times: of each recipe, milliseconds of all images.
         seed: of the bootstrap.
     """
-    order = np.argsort(np.asarray(counts), kind="stable")
-    ranked, images = np.asarray(counts)[order], np.asarray(indices, np.int64)[order]
-    bins = []
-    if len(counts) >= 3 * FEWEST_IMAGES_A_BIN and ranked[0] < ranked[-1]:
-        for part in np.array_split(np.arange(len(ranked)), 3):
-            speedups = {recipe: _speedup(times, recipe, images[part], seed) for recipe in times}
-            known = {recipe: interval for recipe, interval in speedups.items() if interval is not None}
-            bins.append(ProposalBin(int(ranked[part[0]]), int(ranked[part[-1]]), len(part), known))
-    return Proposals(images=len(counts), median=float(np.median(ranked)), bins=tuple(bins))
+    images, number = np.asarray(indices, np.int64), np.asarray(counts, np.int64)
+    part = np.searchsorted(np.quantile(number, [1 / 3, 2 / 3]), number, side="left")
+    groups = [np.flatnonzero(part == which) for which in np.unique(part)]
+    if len(groups) < 2 or min(len(group) for group in groups) < FEWEST_IMAGES_A_BIN:
+        groups = []
+    bins = tuple(_bin(number[group], images[group], times, seed) for group in groups)
+    return Proposals(images=len(number), median=float(np.median(number)), bins=bins)
+
+
+def _bin(counts: NDArray[np.int64], images: NDArray[np.int64], times: Times, seed: int) -> ProposalBin:
+    speedups = {recipe: _speedup(times, recipe, images, seed) for recipe in times}
+    known = {recipe: interval for recipe, interval in speedups.items() if interval is not None}
+    return ProposalBin(int(counts.min()), int(counts.max()), len(images), known)
