@@ -60,8 +60,7 @@ def read_coco(path: Path) -> CocoTables:
     images = sorted(_images(path, content["images"]), key=lambda image: image[1])
     rows = {image_id: row for row, (image_id, _, _) in enumerate(images)}
     annotations = [
-        _annotation(f"{path}, annotation {_shown_id(entry, position)}", entry, position, rows, categories)
-        for position, entry in enumerate(content["annotations"])
+        _annotation(path, entry, position, rows, categories) for position, entry in enumerate(content["annotations"])
     ]
     _no_repeats(path, "annotation id", (annotation[0] for annotation in annotations))
     return CocoTables(
@@ -143,43 +142,46 @@ def _images(path: Path, entries: list[Any]) -> list[tuple[Id, str, tuple[int, in
 
 
 def _annotation(
-    where: str, entry: Any, position: int, rows: dict[Id, int], categories: dict[int, str]
+    path: Path, entry: Any, position: int, rows: dict[Id, int], categories: dict[int, str]
 ) -> tuple[Id, int, int, list[float], float, bool]:
-    if not isinstance(entry, dict):
-        raise DataError(f"{where}: expected image_id, category_id and bbox, found {_short(entry)}; correct the file")
-    image_id, category_id, box = entry.get("image_id"), entry.get("category_id"), entry.get("bbox")
-    if not _is_id(image_id) or image_id not in rows:
-        raise DataError(
-            f"{where}: expected the id of one of the {len(rows)} images, found image_id {_short(image_id)}; "
-            "add the image or remove the annotation"
-        )
-    if not _is_integer(category_id) or int(category_id) not in categories:
-        known = ", ".join(f"{number} ({name})" for number, name in list(categories.items())[:20])
-        raise DataError(
-            f"{where}: expected the id of one of the categories {known or '(none)'}, found category_id "
-            f"{_short(category_id)}; add the category or remove the annotation"
-        )
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_finite, box)):
-        raise DataError(
-            f"{where}: expected bbox [x, y, width, height] of four finite numbers, found {_short(box)}; "
-            "correct or remove the annotation"
-        )
+    """Return an annotation's id, image row, category id, bbox, area (or NaN) and whether it is a crowd."""
+    number = entry.get("id") if isinstance(entry, dict) else None
+    problem = _problem(entry, rows, categories)
+    if problem is not None:
+        shown = f"id {number}" if _is_id(number) else f"number {position}"
+        raise DataError(f"{path}, annotation {shown}: expected {problem}")
     area = entry.get("area")
-    identifier = entry.get("id")
-    numbers = [float(value) for value in box]
     return (
-        identifier if _is_id(identifier) else position,
-        rows[image_id],
-        int(category_id),
-        numbers,
+        number if _is_id(number) else position,
+        rows[entry["image_id"]],
+        int(entry["category_id"]),
+        [float(value) for value in entry["bbox"]],
         float(area) if _is_finite(area) else math.nan,
         bool(entry.get("iscrowd", 0)),
     )
 
 
-def _shown_id(entry: Any, position: int) -> str:
-    number = entry.get("id") if isinstance(entry, dict) else None
-    return f"id {number}" if _is_id(number) else f"number {position}"
+def _problem(entry: Any, rows: dict[Id, int], categories: dict[int, str]) -> str | None:
+    """Return what was expected of an annotation, what was found, and what to do; None for a good one."""
+    if not isinstance(entry, dict):
+        return f"image_id, category_id and bbox, found {_short(entry)}; correct the file"
+    image_id, category_id, box = entry.get("image_id"), entry.get("category_id"), entry.get("bbox")
+    if not _is_id(image_id) or image_id not in rows:
+        return (
+            f"the id of one of the {len(rows)} images, found image_id {_short(image_id)}; "
+            "add the image or remove the annotation"
+        )
+    if not _is_integer(category_id) or int(category_id) not in categories:
+        known = ", ".join(f"{number} ({name})" for number, name in list(categories.items())[:20])
+        return (
+            f"the id of one of the categories {known or '(none)'}, found category_id {_short(category_id)}; "
+            "add the category or remove the annotation"
+        )
+    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_finite, box)):
+        return (
+            f"bbox [x, y, width, height] of four finite numbers, found {_short(box)}; correct or remove the annotation"
+        )
+    return None
 
 
 def _is_integer(value: object) -> TypeGuard[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from detq.datasets.images import IMAGE_SUFFIXES
 from detq.errors import DataError
@@ -160,10 +160,8 @@ def _swap(parts: Sequence[str]) -> list[str]:
 
 def _candidates(image: str) -> tuple[str, ...]:
     """Return where the labels of `image` may lie, most likely first."""
-    path = PurePosixPath(image).with_suffix(".txt")
-    swapped = "/".join([*_swap(path.parts[:-1]), path.name])
-    return tuple(
-        dict.fromkeys(
-            (swapped, str(path), str(path.parent / "Label" / path.name), str(path.parent / "labels" / path.name))
-        )
-    )
+    folder, slash, name = image.rpartition("/")
+    text = f"{name.rpartition('.')[0]}.txt"
+    beside = folder + slash
+    swapped = "/".join([*_swap(folder.split("/")), text]) if "images" in folder else f"{beside}{text}"
+    return (swapped, f"{beside}{text}", f"{beside}Label/{text}", f"{beside}labels/{text}")
