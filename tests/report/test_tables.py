@@ -1,0 +1,82 @@
+"""The tables of a run, for the terminal and for Markdown."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from detq.report.document import tables_of, to_markdown
+from detq.report.table import Table, bytes_text, interval_text
+from detq.report.tables import agreement_table, context_lines, proposals_table, time_table
+from detq.results import Interval
+
+
+def test_the_first_table_has_time_speed_memory_size_and_int8_share(make_result):
+    """One row a variant; what is not known is n/a."""
+    table = time_table(make_result())
+    fp32, int8 = (dict(zip(table.columns, row, strict=True)) for row in table.rows)
+    assert (fp32["total s"], fp32["median ms"], fp32["int8 MACs"]) == ("20.0", "100.0", "0 %")
+    assert int8["speed-up over fp32 (95 %)"] == "1.18 (1.15 to 1.21)"
+    assert (int8["peak memory"], int8["weights"], int8["int8 MACs"]) == ("n/a", "34.2 MB", "62.5%")
+
+
+def test_labelled_data_gets_accuracy_and_unlabelled_data_agreement(make_result, agreeing):
+    """Never both."""
+    labelled = [table.title for table in tables_of(make_result())]
+    unlabelled = [table.title for table in tables_of(make_result(agreement=agreeing))]
+    assert [title.split(" on ")[0] for title in labelled[:2]] == ["Time and size", "Accuracy"]
+    assert unlabelled[1] == "Agreement with fp32 at score 0.7"
+    assert not any(title.startswith("Accuracy") for title in unlabelled)
+
+
+def test_agreement_shows_shares_iou_and_shift(make_result, agreeing):
+    """Shares in percent, the score shift with its sign."""
+    row = agreement_table(make_result(agreement=agreeing)).rows[0]
+    assert row == ("dynamic_int8", "99.10%", "99.00%", "0.9700", "+0.0010", "0.0020", "0.0500")
+
+
+def test_random_weights_show_no_accuracy_anywhere(make_result):
+    """No table, no number, and a line that says so."""
+    result = make_result(meaningful=False)
+    text = to_markdown(result)
+    assert "Accuracy" not in text
+    assert "The weights are RANDOM: times are valid, accuracy is n/a." in list(context_lines(result))
+    assert "random" in text
+
+
+def test_proposals_go_with_the_speed_up(make_result):
+    """The median in the title, a row a part."""
+    table = proposals_table(make_result())
+    assert "median 462 on 60 images" in table.title
+    assert table.rows == (("98 to 300", "20", "1.10 (1.00 to 1.20)"),)
+
+
+def test_the_report_holds_tables_context_pictures_and_advice(make_result):
+    """`report.md` can be read alone."""
+    text = to_markdown(make_result())
+    for part in ("### Time and size", "### Accuracy", "A CPU", "Ignored by --map: 2 boxes", "pictures/000000_a.jpg"):
+        assert part in text
+
+
+def test_a_bar_or_bracket_in_a_name_does_not_break_a_table():
+    """Markdown cells are escaped, and rich does not take names for markup."""
+    table = Table("t", ("a", "b"), (("x|y", "[red]1[/red]"),))
+    assert "x\\|y" in table.to_markdown()
+    console = Console(file=io.StringIO(), width=80)
+    console.print(table.to_rich())
+    assert "[red]1[/red]" in console.file.getvalue()
+
+
+def test_a_row_of_another_length_is_refused():
+    """A cell in the wrong column would be a wrong figure."""
+    with pytest.raises(ValueError, match="2 cells"):
+        Table("t", ("a", "b"), (("1",),))
+
+
+def test_figures_are_written_with_units_or_as_not_available():
+    """None is never shown as a number."""
+    assert interval_text(None, 2) == "n/a"
+    assert interval_text(Interval(0.001, -0.002, 0.004), 3, signed=True) == "+0.001 (-0.002 to +0.004)"
+    assert (bytes_text(None), bytes_text(1_500_000)) == ("n/a", "1.5 MB")
