@@ -20,26 +20,30 @@ Glow = tuple[float, float, float, Colour]
 
 _MIRRORING = np.zeros(len(M))
 _MIRRORING[[M.PAINT, M.SECOND, M.GLASS, M.CHROME]] = (0.10, 0.10, 0.30, 0.3)
-_VEHICLES = {"car", "lorry", "bus"}
+_HEAVY = {"car", "lorry", "bus", "box"}
 
 
 def paint_shadows(canvas: Canvas, scene: Scene) -> None:
     """Darken the ground below and beside bodies."""
     conditions = scene.conditions
+    heavy = [actor for actor in scene.actors if actor.kind in _HEAVY]
+    if heavy:
+        _contacts(canvas, scene, heavy)
     for actor in scene.actors:
-        visible = transmission(conditions, actor.distance)
-        if actor.kind in _VEHICLES or actor.kind == "box":
-            for grow, alpha in ((1.16, 0.28), (1.04, 0.5)):
-                _contact(canvas, scene.camera, actor, grow, alpha * visible)
         if conditions.shadow and actor.kind not in {"house", "rail", "gantry"}:
-            _cast(canvas, scene.camera, actor, conditions, conditions.shadow * visible)
+            strength = conditions.shadow * transmission(conditions, actor.distance)
+            _cast(canvas, scene.camera, actor, conditions, strength)
 
 
-def _contact(canvas: Canvas, camera: Camera, actor: Actor, grow: float, alpha: float) -> None:
-    corners = np.asarray(actor.footprint)
-    middle = corners.mean(axis=0)
-    flat = np.concatenate([middle + (corners - middle) * grow, np.zeros((4, 1))], axis=1)
-    canvas.ground(camera, flat[None], [(8.0, 9.0, 12.0)], alpha)
+def _contacts(canvas: Canvas, scene: Scene, actors: list[Actor]) -> None:
+    """Paint the shade below bodies, darker in the middle."""
+    flat = np.zeros((len(actors), 4, 3))
+    flat[:, :, :2] = [actor.footprint for actor in actors]
+    middle = flat.mean(axis=1, keepdims=True)
+    visible = [transmission(scene.conditions, actor.distance) for actor in actors]
+    for grow, alpha in ((1.16, 0.28), (1.04, 0.5)):
+        shades = [(8.0, 9.0, 12.0, 255 * alpha * share) for share in visible]
+        canvas.ground(scene.camera, middle + (flat - middle) * grow, shades)
 
 
 def _cast(canvas: Canvas, camera: Camera, actor: Actor, conditions: Conditions, alpha: float) -> None:
@@ -70,16 +74,16 @@ def _paint(canvas: Canvas, scene: Scene, actor: Actor) -> list[Glow]:
     points = canvas.corners(actor.pixels)
     probes = actor.pixels[mesh.probes]
     a, b, c = probes[:, 0], probes[:, 1], probes[:, 2]
-    facing = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0]) < 0
-    if mesh.flat:
-        facing[:] = True
+    turn = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+    # Faces that look away are hidden by others; those that cover next to no pixel only cost time.
+    facing = np.abs(turn) > canvas.speck if mesh.flat else turn < -canvas.speck
     if actor.extent < SMALL_PX:
         facing &= ~mesh.fine
     colours = _shade(actor, conditions, visible)
     if mesh.skirt:
         dark = np.asarray(conditions.haze) * (1 - visible) + 10 * visible * np.asarray(conditions.ambient)
-        for hull in actor.hulls:
-            canvas.polygon(hull, (float(dark[0]), float(dark[1]), float(dark[2])))
+        # Only the first part, the lower body, has gaps between its faces.
+        canvas.polygon(actor.hulls[0], (float(dark[0]), float(dark[1]), float(dark[2])))
     polygon, faces = canvas.opaque.polygon, mesh.faces
     for number in np.flatnonzero(facing).tolist():
         polygon([points[corner] for corner in faces[number]], colours[number])

@@ -17,14 +17,9 @@ _NEAR_M = 0.5
 _LIMIT = 4e6
 
 
-def levels(colour: Sequence[float]) -> tuple[int, int, int]:
+def levels(colour: Sequence[float]) -> tuple[int, ...]:
     """Round a colour to whole levels from 0 to 255."""
-    red, green, blue = colour
-    return (
-        int(min(max(red, 0.0), 255.0) + 0.5),
-        int(min(max(green, 0.0), 255.0) + 0.5),
-        int(min(max(blue, 0.0), 255.0) + 0.5),
-    )
+    return tuple([0 if level < 0 else 255 if level > 255 else int(level + 0.5) for level in colour])
 
 
 class Canvas:
@@ -32,12 +27,14 @@ class Canvas:
 
     Attributes:
         image: the RGB picture, twice as large as asked for.
+        speck: an area, in square reference pixels, that is too small to see.
         opaque, blended: brushes that replace and that mix by the colour's alpha.
     """
 
     def __init__(self, size: tuple[int, int]) -> None:
         self.size = size
         self._scale = np.asarray([_OVERSAMPLING * size[0] / REFERENCE[0], _OVERSAMPLING * size[1] / REFERENCE[1]])
+        self.speck = 0.5 / float(self._scale[0] * self._scale[1])
         self.image = Image.new("RGB", (size[0] * _OVERSAMPLING, size[1] * _OVERSAMPLING))
         self.opaque = ImageDraw.Draw(self.image)
         self.blended = ImageDraw.Draw(self.image, "RGBA")
@@ -56,32 +53,29 @@ class Canvas:
         else:
             self.blended.polygon(self.corners(pixels), (*levels(colour), int(alpha * 255)))
 
-    def ground(self, camera: Camera, quads: Doubles, colours: Sequence[Colour], alpha: float = 1.0) -> None:
-        """Paint polygons that lie in the world, far ones first.
+    def ground(self, camera: Camera, quads: Doubles, colours: Sequence[Sequence[float]]) -> None:
+        """Paint polygons that lie in the world, in this order.
 
         Args:
             camera: who looks at them.
             quads: `(N, K, 3)`, corners in metres.
-            colours: one each.
-            alpha: 1 covers what is below.
+            colours: one each, RGB or, to mix with what is below, RGB and alpha; 0 to 255.
         """
         count, corners, _ = quads.shape
         seen = camera.to_camera(quads.reshape(-1, 3)).reshape(count, corners, 3)
-        whole = np.asarray((seen[:, :, 2] >= _NEAR_M).all(axis=1))
-        seen_any = np.asarray((seen[:, :, 2] >= _NEAR_M).any(axis=1))
+        ahead = seen[:, :, 2] >= _NEAR_M
+        whole, partly = np.asarray(ahead.all(axis=1)), np.asarray(ahead.any(axis=1))
         safe = np.where(whole[:, None, None], seen, 1.0).reshape(-1, 3)
-        pixels = camera.to_pixels(safe).reshape(count, corners, 2)
-        drawn = self.corners(pixels.reshape(-1, 2))
-        brush = self.opaque if alpha >= 1.0 else self.blended
-        opacity = () if alpha >= 1.0 else (int(alpha * 255),)
-        for number in np.flatnonzero(seen_any).tolist():
-            fill = (*levels(colours[number]), *opacity)
+        drawn = self.corners(camera.to_pixels(safe))
+        for number in np.flatnonzero(partly).tolist():
+            colour = colours[number]
+            brush = self.opaque if len(colour) == 3 else self.blended
             if whole[number]:
-                brush.polygon(drawn[number * corners : (number + 1) * corners], fill)
+                brush.polygon(drawn[number * corners : (number + 1) * corners], levels(colour))
                 continue
             cut = _cut(camera, seen[number])
             if len(cut) > 2:
-                brush.polygon(self.corners(cut), fill)
+                brush.polygon(self.corners(cut), levels(colour))
 
     def shrink(self) -> Image.Image:
         """Return the picture at the size asked for."""

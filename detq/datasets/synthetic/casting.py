@@ -188,7 +188,7 @@ def _rails(dice: Dice, road: Road, camera: Camera) -> list[Actor | None]:
             length = 4.0 + y * 0.3
             middle = y + length / 2
             ahead = road.along(middle)
-            pose = Pose(road.centre(middle) + offset, middle, ahead, (1.0, length / ahead[1] - 0.02, 1.0))
+            pose = Pose(road.centre(middle) + offset, middle, ahead, (1.0, length / ahead[1] - 0.25, 1.0))
             rails.append(place(camera, "rail", rail_mesh(concrete), pose, colours))
             y += length
     return rails

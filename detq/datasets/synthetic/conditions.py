@@ -141,7 +141,7 @@ def _dusk(dice: Dice, sun: tuple[float, float, float]) -> Conditions:
 
 
 def _night(dice: Dice, sun: tuple[float, float, float]) -> Conditions:
-    level = dice.uniform(0.16, 0.42)
+    level = dice.uniform(0.24, 0.50)
     tint = dice.pick(((1.25, 1.0, 0.68), (0.9, 1.0, 1.2), (1.1, 1.02, 0.9)))
     ambient = (level * tint[0], level * tint[1], level * tint[2])
     haze = (26 * tint[0], 27 * tint[1], 30 * tint[2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -48,7 +49,7 @@ class Dice:
 
     def weighted(self, choices: Sequence[tuple[Choice, float]]) -> Choice:
         """Return one of the first members of `choices`, as likely as its weight, the second member, says."""
-        left = self.unit() * sum(weight for _, weight in choices)
+        left = self.unit() * math.fsum(weight for _, weight in choices)
         for choice, weight in choices:
             left -= weight
             if left < 0:

@@ -134,7 +134,7 @@ def _surface(canvas: Canvas, scene: Scene, dice: Dice, edges: list[float]) -> No
         wide == 0
     )
     for left, right, colour in layers:
-        pairs = [pair for pair in zip(edges[1:], edges, strict=False) if pair[1] < 110 or colour is not tracks]
+        pairs = [pair for pair in zip(edges[1:], edges, strict=False) if pair[1] < 75 or colour is not tracks]
         quads = np.asarray([_strip(scene, near, far, left, right) for near, far in pairs])
         tones = [lit_ground(conditions, colour, _distance(scene, (near + far) / 2)) for near, far in pairs]
         canvas.ground(scene.camera, quads, tones)
@@ -215,4 +215,4 @@ def _patches(canvas: Canvas, scene: Scene, dice: Dice) -> None:
             else [[0, 0], [1, 0], [1, 1], [0, 1]]
         )
         quad = [[road.centre(y) + x + wide * a, y + long * b, 0.0] for a, b in shape]
-        canvas.ground(scene.camera, np.asarray([quad]), [tone], dice.uniform(0.15, 0.55))
+        canvas.ground(scene.camera, np.asarray([quad]), [(*tone, 255 * dice.uniform(0.15, 0.55))])

@@ -35,7 +35,8 @@ def blob_tile(stream: int, octaves: tuple[tuple[int, int, float], ...]) -> NDArr
         cells = Image.fromarray(_random_bytes(stream * 16 + number, (down, across)))
         total += weight * np.asarray(cells.resize((_TILE, _TILE), Image.Resampling.BICUBIC), np.float64)
     total -= total.mean()
-    return np.clip(total * (42.0 / total.std()) + 0.5, -110, 110).astype(np.int16)
+    scaled = np.asarray(total * (42.0 / total.std()) + 0.5)
+    return np.asarray(np.clip(scaled, -110, 110), np.int16)
 
 
 @functools.cache
@@ -46,13 +47,15 @@ def grain() -> NDArray[np.int8]:
     return np.clip(np.stack(coloured, axis=2), -127, 127).astype(np.int8)
 
 
-def _normal(stream: int, shape: tuple[int, int]) -> Levels:
+def _normal(stream: int, shape: tuple[int, int]) -> NDArray[np.int16]:
     """Return the sum of four random bytes a pixel, about normal, standard deviation 30."""
     total = np.zeros(shape, np.int16)
     for part in range(4):
         total += _random_bytes(0x100 + stream * 4 + part, shape)
-    normal: Levels = (total - 510) * 26 // 128
-    return normal
+    total -= 510
+    total *= 26
+    total >>= 7
+    return total
 
 
 def ground_texture(camera: Camera, size: tuple[int, int], shift: tuple[int, int]) -> tuple[Levels, NDArray[np.float32]]:
