@@ -93,6 +93,7 @@ def place(camera: Camera, kind: str, mesh: Mesh, pose: Pose, colours: Doubles, *
     ahead = pose.ahead
     if mesh.flat:
         ahead = _towards(camera, pose)
+    footprint = _footprint(mesh, pose, ahead)
     local = mesh.points * np.asarray(pose.stretch)
     world = np.empty_like(local)
     world[:, 0] = pose.x + local[:, 0] * ahead[1] + local[:, 1] * ahead[0]
@@ -111,7 +112,7 @@ def place(camera: Camera, kind: str, mesh: Mesh, pose: Pose, colours: Doubles, *
         colours,
         world,
         pixels,
-        _footprint(local, pose, ahead),
+        footprint,
         camera.distance(pose.x, pose.y),
         (low[0], low[1], high[0], high[1]),
         lit,
@@ -125,8 +126,9 @@ def _towards(camera: Camera, pose: Pose) -> tuple[float, float]:
     return dx / length, dy / length
 
 
-def _footprint(local: Doubles, pose: Pose, ahead: tuple[float, float]) -> Corners:
-    (x0, y0), (x1, y1) = local[:, :2].min(axis=0).tolist(), local[:, :2].max(axis=0).tolist()
+def _footprint(mesh: Mesh, pose: Pose, ahead: tuple[float, float]) -> Corners:
+    x0, x1 = sorted(x * pose.stretch[0] for x in mesh.reach[0])
+    y0, y1 = sorted(y * pose.stretch[1] for y in mesh.reach[1])
     # Cards have no depth, and a side without a length divides nothing from nothing.
     y0, y1 = y0 - 0.02, y1 + 0.02
     corners = ((x0, y0), (x1, y0), (x1, y1), (x0, y1))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from detq.datasets.synthetic.actors import SMALL_PX, Actor
 from detq.datasets.synthetic.camera import Camera, Doubles, convex_hull
 from detq.datasets.synthetic.canvas import Canvas
-from detq.datasets.synthetic.conditions import Colour, Conditions, transmission
+from detq.datasets.synthetic.conditions import Colour, Conditions, mix, transmission
 from detq.datasets.synthetic.layout import Scene
 from detq.datasets.synthetic.mesh import Material
 
@@ -65,53 +65,82 @@ def _cast(canvas: Canvas, camera: Camera, actor: Actor, conditions: Conditions, 
 
 def paint_bodies(canvas: Canvas, scene: Scene) -> list[list[Glow]]:
     """Paint all bodies, far ones first; return the lamps of each that shine at the camera."""
-    return [_paint(canvas, scene, actor) for actor in scene.actors]
+    if not scene.actors:
+        return []
+    # Where faces are, which of them show and in what colour is computed for all bodies at once, which is much cheaper.
+    points = canvas.corners(np.concatenate([actor.pixels for actor in scene.actors]))
+    faces = [len(actor.mesh.materials) for actor in scene.actors]
+    shown, colours = _facing(canvas, scene, faces), _shade(scene, faces)
+    glows, first_face, first_point = [], 0, 0
+    for actor, count in zip(scene.actors, faces, strict=True):
+        facing = shown[first_face : first_face + count]
+        _paint(
+            canvas,
+            scene,
+            actor,
+            points[first_point : first_point + len(actor.pixels)],
+            (facing, colours[first_face : first_face + count]),
+        )
+        glows.append(_glows(actor, facing, scene.camera) if actor.lit else [])
+        first_face += count
+        first_point += len(actor.pixels)
+    return glows
 
 
-def _paint(canvas: Canvas, scene: Scene, actor: Actor) -> list[Glow]:
-    mesh, conditions = actor.mesh, scene.conditions
-    visible = transmission(conditions, actor.distance)
-    points = canvas.corners(actor.pixels)
-    probes = actor.pixels[mesh.probes]
-    a, b, c = probes[:, 0], probes[:, 1], probes[:, 2]
-    turn = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
-    # Faces that look away are hidden by others; those that cover next to no pixel only cost time.
-    facing = np.abs(turn) > canvas.speck if mesh.flat else turn < -canvas.speck
-    if actor.extent < SMALL_PX:
-        facing &= ~mesh.fine
-    colours = _shade(actor, conditions, visible)
-    if mesh.skirt:
-        dark = np.asarray(conditions.haze) * (1 - visible) + 10 * visible * np.asarray(conditions.ambient)
+def _paint(
+    canvas: Canvas,
+    scene: Scene,
+    actor: Actor,
+    points: list[tuple[int, int]],
+    look: tuple[NDArray[np.bool_], list[tuple[int, ...]]],
+) -> None:
+    facing, colours = look
+    if actor.mesh.skirt:
+        visible = transmission(scene.conditions, actor.distance)
+        light = scene.conditions.ambient
         # Only the first part, the lower body, has gaps between its faces.
-        canvas.polygon(actor.hulls[0], (float(dark[0]), float(dark[1]), float(dark[2])))
-    polygon, faces = canvas.opaque.polygon, mesh.faces
+        shade = mix(scene.conditions.haze, (10 * light[0], 10 * light[1], 10 * light[2]), visible)
+        canvas.polygon(actor.hulls[0], shade)
+    polygon, faces = canvas.opaque.polygon, actor.mesh.faces
     for number in np.flatnonzero(facing).tolist():
         polygon([points[corner] for corner in faces[number]], colours[number])
-    return _glows(actor, facing, scene.camera) if actor.lit else []
 
 
-def _shade(actor: Actor, conditions: Conditions, visible: float) -> list[tuple[int, ...]]:
+def _facing(canvas: Canvas, scene: Scene, faces: list[int]) -> NDArray[np.bool_]:
+    """Tell which faces look at the camera and are large enough to see."""
+    actors = scene.actors
+    probes = np.concatenate([actor.pixels[actor.mesh.probes] for actor in actors])
+    a, b, c = probes[:, 0], probes[:, 1], probes[:, 2]
+    turn = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+    flat = np.repeat([actor.mesh.flat for actor in actors], faces)
+    # Faces that look away are hidden by others; those that cover next to no pixel only cost time.
+    facing = np.where(flat, np.abs(turn), -turn) > canvas.speck
+    fine = np.concatenate([actor.mesh.fine for actor in actors])
+    small = np.repeat([actor.extent < SMALL_PX for actor in actors], faces)
+    return np.asarray(facing & ~(fine & small))
+
+
+def _shade(scene: Scene, faces: list[int]) -> list[tuple[int, ...]]:
     """Return the colour of each face: light on its paint, the sky mirrored in it, haze before it."""
-    mesh = actor.mesh
-    normals = _normals(actor.world[mesh.probes])
-    sun = np.maximum((normals * np.asarray(conditions.sun_direction)).sum(axis=1), 0.0)
-    if mesh.flat:
-        sun[:] = 0.45
-    up = np.full(len(normals), 0.9) if mesh.flat else 0.66 + 0.34 * normals[:, 2]
-    light = up[:, None] * np.asarray(conditions.ambient)
-    light += sun[:, None] * np.asarray(conditions.sun)
-    colour = actor.colours[mesh.materials] * light
-    mirrored = _MIRRORING[mesh.materials] * (0.45 + 0.55 * np.maximum(normals[:, 2], 0.0))
-    if not mesh.flat:
-        colour += (np.asarray(conditions.sky_bottom) - colour) * mirrored[:, None]
-    if actor.lit:
-        colour[mesh.materials == M.HEADLAMP] = (255, 250, 226)
-        colour[mesh.materials == M.TAIL_LAMP] = (226, 36, 28)
+    actors, conditions = scene.actors, scene.conditions
+    materials = np.concatenate([actor.mesh.materials for actor in actors])
+    colour = np.concatenate([actor.colours[actor.mesh.materials] for actor in actors])
+    normals = _normals(np.concatenate([actor.world[actor.mesh.probes] for actor in actors]))
+    flat = np.repeat([actor.mesh.flat for actor in actors], faces)
+    sun = np.where(flat, 0.45, np.maximum((normals * np.asarray(conditions.sun_direction)).sum(axis=1), 0.0))
+    up = np.where(flat, 0.9, 0.66 + 0.34 * normals[:, 2])
+    colour *= up[:, None] * np.asarray(conditions.ambient) + sun[:, None] * np.asarray(conditions.sun)
+    mirrored = _MIRRORING[materials] * (0.45 + 0.55 * np.maximum(normals[:, 2], 0.0)) * ~flat
+    colour += (np.asarray(conditions.sky_bottom) - colour) * mirrored[:, None]
+    lit = np.repeat([actor.lit for actor in actors], faces)
+    colour[lit & (materials == M.HEADLAMP)] = (255, 250, 226)
+    colour[lit & (materials == M.TAIL_LAMP)] = (226, 36, 28)
     if conditions.night:
-        shining = (mesh.materials == M.LIT_WINDOW) & (actor.kind in {"lamp", "house"})
-        colour[shining] = actor.colours[M.LIT_WINDOW]
-    colour = np.asarray(conditions.haze) + (colour - np.asarray(conditions.haze)) * visible
-    return [(r, g, b) for r, g, b in np.clip(colour + 0.5, 0, 255).astype(np.int64).tolist()]
+        shining = np.repeat([actor.kind in {"lamp", "house"} for actor in actors], faces) & (materials == M.LIT_WINDOW)
+        colour[shining] = np.repeat([actor.colours[M.LIT_WINDOW] for actor in actors], faces, axis=0)[shining]
+    visible = np.repeat([transmission(conditions, actor.distance) for actor in actors], faces)
+    colour = np.asarray(conditions.haze) + (colour - np.asarray(conditions.haze)) * visible[:, None]
+    return [tuple(levels) for levels in np.clip(colour + 0.5, 0, 255).astype(np.int64).tolist()]
 
 
 def _normals(probes: Doubles) -> Doubles:

@@ -33,15 +33,19 @@ _BASE: dict[Material, Colour] = {
     M.THIRD: (120, 90, 70),
     M.LIT_WINDOW: (38, 44, 50),
 }
+_TABLE = np.asarray([_BASE[material] for material in M], np.float64)
 _SNOW: Colour = (236, 240, 246)
 
 
 def _colours(paint: Colour, second: Colour | None = None, third: Colour | None = None, **other: Colour) -> Doubles:
-    table = {**_BASE, M.PAINT: paint, M.SECOND: second or paint}
+    table = _TABLE.copy()
+    table[M.PAINT] = paint
+    table[M.SECOND] = second or paint
     if third:
         table[M.THIRD] = third
-    table.update({Material[key]: colour for key, colour in other.items()})
-    return np.asarray([table[material] for material in M], np.float64)
+    for key, colour in other.items():
+        table[Material[key]] = colour
+    return table
 
 
 def cast_car(dice: Dice, pose: Pose, camera: Camera, conditions: Conditions, *, moving: bool) -> Actor | None:

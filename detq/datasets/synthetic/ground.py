@@ -20,14 +20,19 @@ _VERGES: dict[str, tuple[Colour, ...]] = {
     "dirt": ((148, 126, 100), (122, 108, 92), (166, 148, 122)),
 }
 _SNOW: Colour = (228, 232, 240)
+_TRACKS_M = 75
 
 
 def lit_ground(conditions: Conditions, colour: Colour, distance: float) -> Colour:
     """Return what a ground colour looks like under this light from this far away."""
     sun_z = conditions.sun_direction[2]
-    light = [a + s * sun_z for a, s in zip(conditions.ambient, conditions.sun, strict=True)]
-    wet = 1.0 - 0.3 * conditions.wet
-    seen = (colour[0] * light[0] * wet, colour[1] * light[1] * wet, colour[2] * light[2] * wet)
+    (a0, a1, a2), (s0, s1, s2) = conditions.ambient, conditions.sun
+    dry = 1.0 - 0.3 * conditions.wet
+    seen = (
+        colour[0] * (a0 + s0 * sun_z) * dry,
+        colour[1] * (a1 + s1 * sun_z) * dry,
+        colour[2] * (a2 + s2 * sun_z) * dry,
+    )
     return mix(conditions.haze, seen, transmission(conditions, distance))
 
 
@@ -133,11 +138,14 @@ def _surface(canvas: Canvas, scene: Scene, dice: Dice, edges: list[float]) -> No
     layers += [(lane + s - 0.25, lane + s + 0.25, tracks) for lane, _ in road.lanes for s in (-0.75, 0.75)] * (
         wide == 0
     )
+    pairs = list(zip(edges[1:], edges, strict=False))
+    close = [pair for pair in pairs if pair[1] < _TRACKS_M]
+    quads, tones = [], []
     for left, right, colour in layers:
-        pairs = [pair for pair in zip(edges[1:], edges, strict=False) if pair[1] < 75 or colour is not tracks]
-        quads = np.asarray([_strip(scene, near, far, left, right) for near, far in pairs])
-        tones = [lit_ground(conditions, colour, _distance(scene, (near + far) / 2)) for near, far in pairs]
-        canvas.ground(scene.camera, quads, tones)
+        for near, far in close if colour is tracks else pairs:
+            quads.append(_strip(scene, near, far, left, right))
+            tones.append(lit_ground(conditions, colour, _distance(scene, (near + far) / 2)))
+    canvas.ground(scene.camera, np.asarray(quads), tones)
     if road.crossing:
         tone = lit_ground(conditions, asphalt, scene.camera.distance(0.0, road.crossing))
         y0, y1 = road.crossing - 4.2, road.crossing + 4.2

@@ -6,7 +6,7 @@ Local axes of a body: x to its right, y to its front, z up, metres, the origin o
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -52,6 +52,7 @@ class Mesh:
         hulls: convex parts, index arrays into `points`; together their projections are the silhouette.
         fine_hulls: whether each of them is such a detail.
         radius: of a ball around the origin that holds all points, metres.
+        reach: smallest and largest x, smallest and largest y.
         flat: a card that always faces the camera, both sides alike.
         skirt: whether the silhouette is first painted dark: the shade between the wheels.
     """
@@ -64,6 +65,7 @@ class Mesh:
     hulls: tuple[NDArray[np.int64], ...]
     fine_hulls: tuple[bool, ...]
     radius: float
+    reach: tuple[tuple[float, float], tuple[float, float]]
     flat: bool = False
     skirt: bool = False
 
@@ -153,9 +155,15 @@ class Builder:
             tuple(np.asarray(hull, np.int64) for hull in self._hulls),
             tuple(self._fine_hulls),
             max(math.sqrt(x * x + y * y + z * z) for x, y, z in self._points),
+            (_span(x for x, _, _ in self._points), _span(y for _, y, _ in self._points)),
             flat,
             skirt,
         )
+
+
+def _span(values: Iterable[float]) -> tuple[float, float]:
+    ordered = sorted(values)
+    return ordered[0], ordered[-1]
 
 
 def _looks_away(corners: Doubles, inside: Doubles) -> bool:

@@ -30,7 +30,9 @@ def add_texture(image: Image.Image, scene: Scene, bodies: Owners, dice: Dice) ->
     fade = transmission(scene.conditions, 25.0) * dice.uniform(0.15, 0.65)
     ground = noise * (strength * np.float32(fade))
     blobs = blob_tile(5, ((16, 24, 0.6), (48, 64, 0.4), (160, 160, 0.35)))
-    blobs = np.roll(blobs, (dice.integer(0, 511), dice.integer(0, 511)), (0, 1))[: half[1] // 2 + 1, : half[0] // 2 + 1]
+    cells = (min(half[1] // 2 + 1, blobs.shape[0]), min(half[0] // 2 + 1, blobs.shape[1]))
+    top, left = dice.integer(0, blobs.shape[0] - cells[0]), dice.integer(0, blobs.shape[1] - cells[1])
+    blobs = blobs[top : top + cells[0], left : left + cells[1]]
     tile = Image.fromarray((blobs + 128).astype(np.uint8)).resize(half, Image.Resampling.BILINEAR)
     amount = np.float32(dice.uniform(0.10, 0.40) * (0.3 + 0.7 * transmission(scene.conditions, 25.0)))
     blotches = (np.asarray(tile, np.float32) - 128) * amount
