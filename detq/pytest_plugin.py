@@ -163,13 +163,17 @@ def _settings(config: pytest.Config, project: Project) -> Settings:
         gate=bool(config.getoption("detq_gate")),
         update=bool(config.getoption("detq_gate_update")),
         report=(report or config.rootpath / "bench-report") if timing or report else None,
-        record=_record_command(config, project, chosen),
+        record=_record_command(config, project),
     )
 
 
-def _record_command(config: pytest.Config, project: Project, models: str | None) -> str:
-    folder = os.path.relpath(project.benchmarks, config.rootpath)
-    return f"pytest {folder} --detq-gate-update" + (f" --detq-models {models}" if models else "")
+def _record_command(config: pytest.Config, project: Project) -> str:
+    """Return the command that records what this session measures; fewer images are nobody's wish for a baseline."""
+    command = f"pytest {os.path.relpath(project.benchmarks, config.rootpath)} --detq-gate-update"
+    for name in ("models", "threads", "weights"):
+        value = config.getoption(f"detq_{name}")
+        command += "" if value is None else f" --detq-{name} {shlex.quote(str(value))}"
+    return command
 
 
 def _session(config: pytest.Config) -> BenchSession:

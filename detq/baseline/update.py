@@ -40,6 +40,8 @@ def write_baseline(
     document: Mapping[str, Any],
     machine_class: str,
     fields: Mapping[str, Any],
+    *,
+    words: Iterable[str] | None = None,
 ) -> None:
     """Write `benchmarks` to `path` in pytest-benchmark's format, without anything that tells where they were made.
 
@@ -49,12 +51,14 @@ def write_baseline(
         document: pytest-benchmark's own JSON of this run, for its version, date and commit.
         machine_class: id.
         fields: what makes up the class.
+        words: what to blot out; this machine's `private_words()` by default.
     """
+    hidden = private_words() if words is None else tuple(words)
     text = dump(
         {
-            "machine_info": scrub(scrub_machine(machine_class, fields), private_words()),
+            "machine_info": scrub(scrub_machine(machine_class, fields), hidden),
             "commit_info": scrub_commit(document.get("commit_info", {})),
-            "benchmarks": [_small(_scrub_benchmark(benchmark)) for benchmark in benchmarks],
+            "benchmarks": [_small(_scrub_benchmark(benchmark, hidden)) for benchmark in benchmarks],
             "datetime": document.get("datetime"),
             "version": document.get("version"),
         }
@@ -62,8 +66,8 @@ def write_baseline(
     write_text(path, text)
 
 
-def _scrub_benchmark(benchmark: Mapping[str, Any]) -> dict[str, Any]:
-    clean = scrub(benchmark, private_words())
+def _scrub_benchmark(benchmark: Mapping[str, Any], words: tuple[str, ...]) -> dict[str, Any]:
+    clean = scrub(benchmark, words)
     info = benchmark["extra_info"]
     clean["extra_info"] |= {key: info[key] for key in INFO_IDENTITY if key in info}
     return {**clean, **{key: benchmark[key] for key in IDENTITY if key in benchmark}}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from detq.bench.control import make_control
 from detq.bench.progress import Progress
 from detq.bench.results import Recorded, VariantResult, summarize
-from detq.bench.settings import Settings
+from detq.bench.settings import IMAGES_TIMED, Settings
 from detq.datasets.base import Dataset
 from detq.errors import DataError
 from detq.quantization.recipes import REFERENCE
@@ -27,19 +26,21 @@ Build = Callable[..., "Predictor"]
 SEED = 0
 PICTURES = 3
 PROPOSAL_IMAGES = 16
+PROOF_IMAGES = 16
 
 
 def open_images(settings: Settings) -> Dataset:
     """Return the data set of a session: the project's own, or synthetic frames that no model was trained on.
 
     Raises:
-        DataError: it has fewer images than the session wants, or none with objects in it.
+        DataError: it cannot be read, or has no images.
     """
     from detq.datasets import open_dataset
     from detq.datasets.synthetic import SEEDS, traffic_camera
 
     if settings.project.data is None:
-        return traffic_camera(settings.images, seed=SEEDS["benchmark"][0])
+        # However few of them a run measures, it is the same set: its name, identity and image for the proof.
+        return traffic_camera(max(settings.images, IMAGES_TIMED), seed=SEEDS["benchmark"][0])
     dataset = open_dataset(settings.project.data, classes=settings.project.classes)
     if not len(dataset):
         raise DataError(f"[tool.detq] data: {settings.project.data} has no images")
@@ -98,12 +99,12 @@ class Suite:
 
     def _predictors(self, model: str, recipes: list[str], dataset: Dataset) -> dict[str, Predictor]:
         settings = self._settings
-        image = _with_objects(dataset).image
+        image = _busiest(dataset).image
         weights = settings.weights or settings.project.weights
+        # Weights that were named for this run find what is in its images, whether or not their file says so.
+        classes = settings.project.classes or (dataset.classes if settings.weights else None)
         return {
-            recipe: self._build(
-                Variant(model, recipe), weights=weights, classes=settings.project.classes, seed=SEED, prove_on=image
-            )
+            recipe: self._build(Variant(model, recipe), weights=weights, classes=classes, seed=SEED, prove_on=image)
             for recipe in recipes
         }
 
@@ -159,10 +160,15 @@ def _with_proposals(recorded: Recorded, proposals: list[int]) -> Recorded:
     return replace(recorded, proposals=proposals)
 
 
-def _with_objects(dataset: Dataset) -> Sample:
-    """Return the first image that shows something: a box head without proposals has nothing to prove."""
-    first = itertools.islice(dataset, 32)
-    for sample in first:
-        if sample.target is not None and len(sample.target):
-            return sample
-    return dataset.load(0)
+def _busiest(dataset: Dataset) -> Sample:
+    """Return, of the first few images, the one with the most objects.
+
+    The share of the arithmetic in int8 grows with the proposals; without any, a box head has nothing to prove. It must
+    not depend on how many images a run measures, or a short run would seem to quantize less.
+    """
+
+    def objects(index: int) -> int:
+        target = dataset.target(index)
+        return 0 if target is None else len(target)
+
+    return dataset.load(max(range(min(PROOF_IMAGES, len(dataset))), key=objects))

@@ -83,8 +83,8 @@ def judge(
             same = choice.same_class
             evidence += compare(entry, saved[variant], tolerances, same_class=same, record=record)
         else:
-            why = "is not in the baseline" if saved else "has no baseline"
-            evidence.append(_missing(variant, f"{why}; accept it with `{record}`"))
+            why = f"is not in the baseline; accept it with `{record}`" if saved else "has no baseline"
+            evidence.append(_missing(variant, why))
     gone = _vanished(saved, selection)
     evidence += [_missing(variant, _why_gone(variant, choice, record)) for variant in gone]
     unmeasured = sorted((selection.selected & selection.registered) - run.keys())

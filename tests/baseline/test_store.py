@@ -1,0 +1,120 @@
+"""Reading baselines, and choosing the one that a run is compared with."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from detq.baseline import choose, entry_from_json, read_baseline, read_baselines, write_baseline
+from detq.errors import BaselineError
+
+CLASS = {"vendor": "A", "isa": ["avx2"], "cores": 2, "torch": "2.14.1"}
+
+
+@pytest.fixture
+def write(tmp_path, benchmark_json):
+    def write_class(name, **fields):
+        path = tmp_path / f"{name}.json"
+        write_baseline(path, [benchmark_json()], {}, name, {**CLASS, **fields})
+        return path
+
+    return write_class
+
+
+def test_a_written_baseline_reads_back(write):
+    """Every figure that the gate judges survives the file."""
+    baseline = read_baseline(write("a"))
+    entry = baseline.entries["tiny-dynamic_int8"]
+    assert baseline.machine_class == "a"
+    assert baseline.fields == CLASS
+    assert (entry.model, entry.recipe, entry.weights) == ("tiny", "dynamic_int8", "own")
+    assert entry.times_s == (0.1, 0.2, 0.3, 0.4)
+    assert entry.control_s == (0.01,) * 4
+    assert entry.ap_first == {4: 0.5}
+    assert entry.metrics == {"recall": (0.8,) * 4}
+    assert (entry.weight_bytes, entry.int8_share, entry.speedup) == (1000, 0.5, 1.2)
+
+
+def test_the_baseline_of_the_machine_class_is_chosen(write, tmp_path):
+    """However alike another class is."""
+    write("a")
+    write("b", cores=4)
+    choice = choose(read_baselines(tmp_path), "b", CLASS)
+    assert choice.baseline.machine_class == "b"
+    assert choice.same_class
+
+
+def test_without_one_the_most_alike_class_is_chosen_and_said_to_be_another(write, tmp_path):
+    """Instruction sets and versions that agree make accuracy agree."""
+    write("a", vendor="B", torch="2.9.1")
+    write("b", cores=4)
+    choice = choose(read_baselines(tmp_path), "c", CLASS)
+    assert choice.baseline.machine_class == "b"
+    assert not choice.same_class
+
+
+def test_without_any_baseline_there_is_none(tmp_path):
+    """A missing folder is an empty one."""
+    assert choose(read_baselines(tmp_path / "none"), "a", CLASS).baseline is None
+
+
+def test_other_benchmarks_in_the_file_are_not_detqs(write):
+    """pytest-benchmark may save somebody else's benchmarks beside detq's."""
+    path = write("a")
+    document = json.loads(path.read_text())
+    document["benchmarks"].append({"name": "test_sort", "extra_info": {}, "stats": {}})
+    path.write_text(json.dumps(document))
+    assert list(read_baseline(path).entries) == ["tiny-dynamic_int8"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"benchmarks": []}', '{"machine_info": {}, "benchmarks": []}'])
+def test_a_file_that_is_no_baseline_is_named_in_one_sentence(tmp_path, text):
+    """Truncated, foreign or empty."""
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    with pytest.raises(BaselineError, match=r"baseline .*x\.json"):
+        read_baseline(path)
+
+
+def test_a_baseline_without_benchmarks_is_refused(write):
+    """It would let every variant be new."""
+    path = write("a")
+    document = json.loads(path.read_text())
+    document["benchmarks"] = []
+    path.write_text(json.dumps(document))
+    with pytest.raises(BaselineError, match="holds no benchmark"):
+        read_baseline(path)
+
+
+def test_a_variant_that_is_there_twice_is_refused(write):
+    """One of the two would be ignored."""
+    path = write("a")
+    document = json.loads(path.read_text())
+    document["benchmarks"] *= 2
+    path.write_text(json.dumps(document))
+    with pytest.raises(BaselineError, match="a variant twice"):
+        read_baseline(path)
+
+
+def test_a_format_of_the_future_is_refused(benchmark_json):
+    """Its fields may mean something else."""
+    with pytest.raises(BaselineError, match="expected benchmarks of format detq-benchmark/1, got 'detq-benchmark/2'"):
+        entry_from_json(benchmark_json(format="detq-benchmark/2"), "x.json")
+
+
+@pytest.mark.parametrize("key", ["weight_bytes", "per_image", "ap_first", "int8_share", "weights"])
+def test_a_benchmark_without_a_field_is_damaged(benchmark_json, key):
+    """The message names the variant and the field."""
+    damaged = benchmark_json()
+    del damaged["extra_info"][key]
+    with pytest.raises(BaselineError, match=rf"the benchmark of tiny-dynamic_int8 is damaged \(KeyError: '{key}'"):
+        entry_from_json(damaged, "x.json")
+
+
+def test_values_that_do_not_go_with_the_images_are_damaged(benchmark_json):
+    """Each image has one time; a cut list would pair the wrong ones."""
+    damaged = benchmark_json()
+    damaged["stats"]["data"].pop()
+    with pytest.raises(BaselineError, match="4 images, but 3 values of times"):
+        entry_from_json(damaged, "x.json")

@@ -1,0 +1,123 @@
+"""The parts of a benchmark session that need no session."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from detq.bench.results import ap_of_first, image_digest
+from detq.bench.settings import Project, choose_models, read_project
+from detq.bench.tables import render_comparison
+from detq.errors import DetqError, UnknownNameError
+from detq.gate import Tolerances
+from detq.metrics.coco import coco_evaluate
+from detq.types import Detections, GroundTruth
+
+
+def boxes(rng, count):
+    corners = rng.uniform(0, 80, (count, 2))
+    return np.concatenate([corners, corners + rng.uniform(5, 20, (count, 2))], axis=1)
+
+
+def test_ap_of_the_first_images_is_the_ap_of_a_run_on_them():
+    """A short run can be held against it."""
+    rng = np.random.default_rng(3)
+    truths = [GroundTruth(boxes(rng, 4), np.zeros(4)) for _ in range(12)]
+    found = [Detections(truth.boxes + rng.normal(0, 2, (4, 4)), rng.uniform(0, 1, 4), truth.labels) for truth in truths]
+    saved = ap_of_first(found, truths, ["car"], [4, 8, 12])
+    for count in (4, 8, 12):
+        expected = coco_evaluate(found[:count], truths[:count], ["car"]).AP
+        assert saved[str(count)] == pytest.approx(expected, abs=1e-5)
+
+
+def test_ap_without_objects_is_left_out():
+    """It is undefined, not 0."""
+    assert ap_of_first([Detections.empty()] * 2, [GroundTruth.empty()] * 2, ["car"], [1, 2]) == {}
+
+
+def test_an_images_digest_changes_with_its_name_and_its_annotations():
+    """Moved boxes make another image, whatever it is called."""
+    truth = GroundTruth([[1, 2, 3, 4]], [0])
+    digests = {
+        image_digest("a", truth),
+        image_digest("b", truth),
+        image_digest("a", GroundTruth([[1, 2, 3, 5]], [0])),
+        image_digest("a", GroundTruth([[1, 2, 3, 4]], [1])),
+        image_digest("a", GroundTruth.empty()),
+    }
+    assert len(digests) == 5
+    assert image_digest("a", truth) == image_digest("a", GroundTruth([[1, 2, 3, 4]], [0]))
+
+
+def test_a_project_without_settings_is_none(tmp_path):
+    """An installed plugin keeps out of everybody else's sessions."""
+    assert read_project(tmp_path) is None
+    (tmp_path / "pyproject.toml").write_text("[tool.other]\nx = 1\n")
+    assert read_project(tmp_path) is None
+
+
+def test_a_projects_settings_are_read(tmp_path):
+    """Folders are relative to pyproject.toml."""
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.detq]\nbenchmarks = "b"\nmodels = ["m:f"]\n[tool.detq.gate]\nlatency = 0.2\n'
+    )
+    expected = Project(tmp_path / "b", models=("m:f",), gate=Tolerances(latency=0.2))
+    assert read_project(tmp_path) == expected
+    assert expected.baselines == tmp_path / "b" / "baselines"
+
+
+def test_a_setting_of_the_wrong_kind_is_refused(tmp_path):
+    """The message names the file, the key and what it should be."""
+    (tmp_path / "pyproject.toml").write_text('[tool.detq]\nbenchmarks = ["b"]\n')
+    with pytest.raises(DetqError, match=r"pyproject\.toml \[tool\.detq\] benchmarks: expected a string, got \['b'\]"):
+        read_project(tmp_path)
+
+
+def test_models_are_the_packaged_ones_unless_chosen(tmp_path):
+    """`all` is the whole zoo, and a project's own come first."""
+    project = Project(tmp_path)
+    assert choose_models(None, project) == (
+        "fasterrcnn_mobilenet_v3_large_fpn",
+        "fasterrcnn_mobilenet_v3_large_320_fpn",
+    )
+    assert len(choose_models("all", project)) == 6
+    assert choose_models("m:f, m:f,m:g", project) == ("m:f", "m:g")
+    assert choose_models(None, Project(tmp_path, models=("m:f",))) == ("m:f",)
+    for text in ("", " , ", "fasterrcn"):
+        with pytest.raises(UnknownNameError):
+            choose_models(text, project)
+
+
+def test_the_comparison_shows_time_size_and_accuracy_of_each_variant():
+    """With the interval of the speed-up and the difference to fp32; n/a where weights mean nothing."""
+    info = {
+        "model": "m",
+        "recipe": "fp32",
+        "machine_class": "class",
+        "threads": 2,
+        "data": {"name": "frames", "images": 2},
+        "weight_bytes": 2_000_000,
+        "int8_share": 0.0,
+        "proposals": None,
+        "speedup": None,
+        "accuracy": None,
+        "difference_to_fp32": None,
+    }
+    names = ("AP", "AP50", "prediction_iou", "ground_truth_iou", "precision", "recall")
+    quantized = {
+        **info,
+        "recipe": "int8",
+        "int8_share": 0.66,
+        "proposals": 462.0,
+        "speedup": {"estimate": 1.2, "low": 1.1, "high": 1.3},
+        "accuracy": dict.fromkeys(names, 0.5),
+        "difference_to_fp32": {name: {"estimate": -0.01, "low": 0, "high": 0} for name in names},
+    }
+    text = render_comparison({"m-fp32": info, "m-int8": quantized}, {"m-fp32": [0.1, 0.2], "m-int8": [0.1, 0.1]})
+    lines = text.splitlines()
+    assert lines[0] == "2 images of frames, 2 threads, class"
+    assert any("150.0 ms" in line and "2.0 MB" in line for line in lines)
+    assert any("1.200× [1.100, 1.300]" in line and "66.0%" in line and "462" in line for line in lines)
+    assert any("0.5000 (-0.0100)" in line for line in lines)
+    assert any(line.startswith("fp32") and "n/a" in line for line in lines)
+    assert render_comparison({}, {}) == ""
