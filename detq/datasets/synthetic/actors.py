@@ -12,7 +12,7 @@ import numpy as np
 from detq.datasets.synthetic.camera import REFERENCE, Camera, Doubles, convex_hull
 from detq.datasets.synthetic.mesh import Mesh
 
-__all__ = ["SMALL_PX", "Actor", "Pose", "apart", "far_to_near", "overlap", "place"]
+__all__ = ["SMALL_PX", "Actor", "Plot", "Pose", "apart", "far_to_near", "overlap", "place"]
 
 NEAR_M = 0.6
 SMALL_PX = 60
@@ -30,6 +30,20 @@ class Pose:
     stretch: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
+@dataclass(frozen=True)
+class Plot:
+    """The rectangle on the ground that a body takes up.
+
+    Attributes:
+        corners: counter-clockwise seen from above, metres.
+        middle, radius: of the circle around them.
+    """
+
+    corners: Corners
+    middle: tuple[float, float]
+    radius: float
+
+
 @dataclass(frozen=True, eq=False)
 class Actor:
     """A body in the world as the camera sees it.
@@ -40,7 +54,7 @@ class Actor:
         colours: float64 `(materials, 3)`, RGB from 0 to 255.
         world: float64 `(V, 3)`, its points in the world, metres.
         pixels: float64 `(V, 2)`, the same in reference pixels.
-        footprint: corners of the rectangle that it stands on.
+        plot: where it stands.
         distance: from the camera, metres.
         bounds: x1, y1, x2, y2 around it in reference pixels, reaching out of the frame.
         lit: whether its lamps are on.
@@ -51,7 +65,7 @@ class Actor:
     colours: Doubles
     world: Doubles
     pixels: Doubles
-    footprint: Corners
+    plot: Plot
     distance: float
     bounds: tuple[float, float, float, float]
     lit: bool = False
@@ -63,13 +77,6 @@ class Actor:
         parts = zip(self.mesh.hulls, self.mesh.fine_hulls, strict=True)
         shown = [self.pixels[part] for part, fine in parts if not (small and fine)]
         return tuple(shown) if self.mesh.flat else tuple(convex_hull(points) for points in shown)
-
-    @functools.cached_property
-    def circle(self) -> tuple[float, float, float]:
-        """Middle and radius of the circle around its footprint."""
-        (x0, y0), _, (x1, y1), _ = self.footprint
-        dx, dy = (x1 - x0) / 2, (y1 - y0) / 2
-        return x0 + dx, y0 + dy, math.sqrt(dx * dx + dy * dy)
 
     @property
     def extent(self) -> float:
@@ -85,15 +92,26 @@ class Actor:
         return wide * tall / max((x2 - x1) * (y2 - y1), 1e-9)
 
 
-def place(camera: Camera, kind: str, mesh: Mesh, pose: Pose, colours: Doubles, *, lit: bool = False) -> Actor | None:
-    """Put a body into the world. None where the camera is inside it, too near, or does not look at it."""
+def place(
+    camera: Camera,
+    kind: str,
+    mesh: Mesh,
+    pose: Pose,
+    colours: Doubles,
+    *,
+    lit: bool = False,
+    among: Sequence[Actor] = (),
+) -> Actor | None:
+    """Put a body into the world. None where the camera is too near, does not look there, or somebody else stands."""
     seems = camera.glimpse(pose.x, pose.y, mesh.radius * max(pose.stretch))
     if seems is None or seems < MIN_SEEN_PX:
         return None
     ahead = pose.ahead
     if mesh.flat:
         ahead = _towards(camera, pose)
-    footprint = _footprint(mesh, pose, ahead)
+    plot = _plot(mesh, pose, ahead)
+    if not all(apart(plot, other.plot) for other in among):
+        return None
     local = mesh.points * np.asarray(pose.stretch)
     world = np.empty_like(local)
     world[:, 0] = pose.x + local[:, 0] * ahead[1] + local[:, 1] * ahead[0]
@@ -112,7 +130,7 @@ def place(camera: Camera, kind: str, mesh: Mesh, pose: Pose, colours: Doubles, *
         colours,
         world,
         pixels,
-        footprint,
+        plot,
         camera.distance(pose.x, pose.y),
         (low[0], low[1], high[0], high[1]),
         lit,
@@ -126,13 +144,16 @@ def _towards(camera: Camera, pose: Pose) -> tuple[float, float]:
     return dx / length, dy / length
 
 
-def _footprint(mesh: Mesh, pose: Pose, ahead: tuple[float, float]) -> Corners:
+def _plot(mesh: Mesh, pose: Pose, ahead: tuple[float, float]) -> Plot:
     x0, x1 = sorted(x * pose.stretch[0] for x in mesh.reach[0])
     y0, y1 = sorted(y * pose.stretch[1] for y in mesh.reach[1])
     # Cards have no depth, and a side without a length divides nothing from nothing.
     y0, y1 = y0 - 0.02, y1 + 0.02
-    corners = ((x0, y0), (x1, y0), (x1, y1), (x0, y1))
-    return tuple((pose.x + x * ahead[1] + y * ahead[0], pose.y - x * ahead[0] + y * ahead[1]) for x, y in corners)
+    local = ((x0, y0), (x1, y0), (x1, y1), (x0, y1))
+    corners = tuple((pose.x + x * ahead[1] + y * ahead[0], pose.y - x * ahead[0] + y * ahead[1]) for x, y in local)
+    (left, low), _, (right, high), _ = corners
+    dx, dy = (right - left) / 2, (high - low) / 2
+    return Plot(corners, (left + dx, low + dy), math.sqrt(dx * dx + dy * dy))
 
 
 def _divider(a: Corners, b: Corners) -> tuple[float, float, float] | None:
@@ -153,18 +174,18 @@ def _divider(a: Corners, b: Corners) -> tuple[float, float, float] | None:
     return None
 
 
-def apart(a: Actor, b: Actor) -> bool:
-    """Tell whether the rectangles that two bodies stand on do not overlap."""
-    (ax, ay, ar), (bx, by, br) = a.circle, b.circle
-    if (ax - bx) * (ax - bx) + (ay - by) * (ay - by) > (ar + br) * (ar + br):
+def apart(a: Plot, b: Plot) -> bool:
+    """Tell whether two plots do not overlap."""
+    dx, dy, reach = a.middle[0] - b.middle[0], a.middle[1] - b.middle[1], a.radius + b.radius
+    if dx * dx + dy * dy > reach * reach:
         return True
-    return _divider(a.footprint, b.footprint) is not None or _divider(b.footprint, a.footprint) is not None
+    return _divider(a.corners, b.corners) is not None or _divider(b.corners, a.corners) is not None
 
 
 def _hides(front: Actor, back: Actor, eye: tuple[float, float]) -> bool | None:
     """Tell whether `front` can hide `back` (True), is behind it (False), or their ground overlaps (None)."""
     for a, b, when_outside in ((front, back, False), (back, front, True)):
-        line = _divider(a.footprint, b.footprint)
+        line = _divider(a.plot.corners, b.plot.corners)
         if line is not None:
             outside = line[0] * eye[0] + line[1] * eye[1] >= line[2]
             return when_outside if outside else not when_outside

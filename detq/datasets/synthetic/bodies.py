@@ -38,7 +38,7 @@ def paint_shadows(canvas: Canvas, scene: Scene) -> None:
 def _contacts(canvas: Canvas, scene: Scene, actors: list[Actor]) -> None:
     """Paint the shade below bodies, darker in the middle."""
     flat = np.zeros((len(actors), 4, 3))
-    flat[:, :, :2] = [actor.footprint for actor in actors]
+    flat[:, :, :2] = [actor.plot.corners for actor in actors]
     middle = flat.mean(axis=1, keepdims=True)
     visible = [transmission(scene.conditions, actor.distance) for actor in actors]
     for grow, alpha in ((1.16, 0.28), (1.04, 0.5)):
@@ -113,11 +113,12 @@ def _facing(canvas: Canvas, scene: Scene, faces: list[int]) -> NDArray[np.bool_]
     a, b, c = probes[:, 0], probes[:, 1], probes[:, 2]
     turn = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
     flat = np.repeat([actor.mesh.flat for actor in actors], faces)
-    # Faces that look away are hidden by others; those that cover next to no pixel only cost time.
-    facing = np.where(flat, np.abs(turn), -turn) > canvas.speck
+    area = np.where(flat, np.abs(turn), -turn)
+    lamp = np.isin(np.concatenate([actor.mesh.materials for actor in actors]), (M.HEADLAMP, M.TAIL_LAMP))
     fine = np.concatenate([actor.mesh.fine for actor in actors])
     small = np.repeat([actor.extent < SMALL_PX for actor in actors], faces)
-    return np.asarray(facing & ~(fine & small))
+    # Faces that look away are hidden by others; those that cover next to no pixel only cost time, but lamps shine far.
+    return np.asarray(np.where(lamp, area > 0, (area > canvas.speck) & ~(fine & small)))
 
 
 def _shade(scene: Scene, faces: list[int]) -> list[tuple[int, ...]]:

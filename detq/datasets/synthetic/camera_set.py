@@ -15,7 +15,7 @@ from detq.datasets.synthetic.canvas import Canvas
 from detq.datasets.synthetic.dice import Dice
 from detq.datasets.synthetic.ground import paint_background
 from detq.datasets.synthetic.layout import Scene, compose
-from detq.datasets.synthetic.raster import Owners, own_pixels, tight_box
+from detq.datasets.synthetic.raster import Owners, find_pixels, own_pixels
 from detq.datasets.synthetic.sensor import add_glow, add_texture, expose, falling, optics
 from detq.errors import DataError
 from detq.types import GroundTruth, Sample
@@ -97,21 +97,14 @@ class TrafficCamera(Dataset):
         cars = [actor for actor in scene.actors if actor.kind == "car"]
         numbers = {id(actor): number for number, actor in enumerate(cars, 1)}
         owners = own_pixels(((numbers.get(id(actor), _BODY), actor.hulls) for actor in scene.actors), self.size_px)
-        boxes, areas, masks = [], [], []
-        for number in range(1, len(cars) + 1):
-            mask = owners == number
-            box = tight_box(mask)
-            if box is not None:
-                boxes.append(box)
-                areas.append(np.count_nonzero(mask))
-                masks.append(mask)
-        count = len(boxes)
-        stacked = np.asarray(masks, np.bool_).reshape(count, *owners.shape) if self.masks else None
+        found = [(n, find_pixels(owners, n, actor.bounds)) for n, actor in enumerate(cars, 1)]
+        seen = [(number, *pixels) for number, pixels in found if pixels is not None]
+        masks = np.asarray([owners == number for number, _, _ in seen], np.bool_) if self.masks else None
         target = GroundTruth(
-            np.asarray(boxes, np.float32).reshape(count, 4),
-            np.zeros(count, np.int64),
-            areas_px=np.asarray(areas, np.float64),
-            masks=stacked,
+            np.asarray([box for _, box, _ in seen], np.float32),
+            np.zeros(len(seen), np.int64),
+            areas_px=np.asarray([area for _, _, area in seen], np.float64),
+            masks=None if masks is None else masks.reshape(len(seen), *owners.shape),
         )
         return _Labelled(owners, target)
 

@@ -34,7 +34,7 @@ class Canvas:
     def __init__(self, size: tuple[int, int]) -> None:
         self.size = size
         self._scale = np.asarray([_OVERSAMPLING * size[0] / REFERENCE[0], _OVERSAMPLING * size[1] / REFERENCE[1]])
-        self.speck = 0.5 / float(self._scale[0] * self._scale[1])
+        self.speck = 2.0 / float(self._scale[0] * self._scale[1])
         self.image = Image.new("RGB", (size[0] * _OVERSAMPLING, size[1] * _OVERSAMPLING))
         self.opaque = ImageDraw.Draw(self.image)
         self.blended = ImageDraw.Draw(self.image, "RGBA")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from detq.datasets.synthetic.actors import Actor, Pose, apart, place
@@ -48,8 +50,10 @@ def _colours(paint: Colour, second: Colour | None = None, third: Colour | None =
     return table
 
 
-def cast_car(dice: Dice, pose: Pose, camera: Camera, conditions: Conditions, *, moving: bool) -> Actor | None:
-    """Put a random car at `pose`."""
+def cast_car(
+    dice: Dice, pose: Pose, camera: Camera, conditions: Conditions, *, moving: bool, among: Sequence[Actor]
+) -> Actor | None:
+    """Put a random car at `pose`, where nobody `among` the others stands."""
     if camera.glimpse(pose.x, pose.y, 2.6) is None:
         return None
     mesh = car_mesh(dice.weighted(_KINDS), dice.integer(0, VARIANTS - 1))
@@ -66,7 +70,7 @@ def cast_car(dice: Dice, pose: Pose, camera: Camera, conditions: Conditions, *, 
         mix(dirt, _SNOW, snowed * 0.35), roof, GLASS=mix(glass, _SNOW, snowed * 0.3), PLATE=plate, RIM=rim
     )
     lit = moving and dice.chance(conditions.lit)
-    return place(camera, "car", mesh, Pose(pose.x, pose.y, pose.ahead, stretch), colours, lit=lit)
+    return place(camera, "car", mesh, Pose(pose.x, pose.y, pose.ahead, stretch), colours, lit=lit, among=among)
 
 
 def cast_other(dice: Dice, road: Road, camera: Camera, conditions: Conditions) -> Actor | None:
@@ -143,7 +147,7 @@ def cast_street(dice: Dice, road: Road, camera: Camera) -> list[Actor]:
             )
     actors: list[Actor] = []
     for actor in found:
-        if actor is not None and all(apart(actor, other) for other in actors):
+        if actor is not None and all(apart(actor.plot, other.plot) for other in actors):
             actors.append(actor)
     return actors
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from detq.datasets.synthetic.actors import Actor, apart, far_to_near, overlap
 from detq.datasets.synthetic.camera import REFERENCE, Camera
 from detq.datasets.synthetic.casting import cast_car, cast_other, cast_street
 from detq.datasets.synthetic.conditions import Conditions, sample_conditions, transmission
 from detq.datasets.synthetic.dice import Dice
-from detq.datasets.synthetic.raster import fill_silhouette, own_pixels, tight_box
+from detq.datasets.synthetic.raster import Box, count_pixels, find_pixels, own_pixels
 from detq.datasets.synthetic.roads import Road, car_pose, sample_camera, sample_road
 
 __all__ = ["MIN_SIDE_PX", "MIN_TRANSMISSION", "MIN_VISIBLE", "Scene", "compose"]
@@ -64,7 +62,7 @@ def _fill_with_cars(dice: Dice, actors: list[Actor], wanted: int, stage: tuple[R
     found = 0
     for _ in range(4 * wanted):
         pose, moving = car_pose(dice, road, near, far)
-        car = cast_car(dice, pose, camera, conditions, moving=moving)
+        car = cast_car(dice, pose, camera, conditions, moving=moving, among=actors)
         found += car is not None and car.extent < _MAX_CAR_PX and _admit(actors, car, conditions)
         if found == wanted:
             return
@@ -85,7 +83,7 @@ def _admit(actors: list[Actor], actor: Actor | None, conditions: Conditions) -> 
         return False
     if transmission(conditions, actor.distance) < MIN_TRANSMISSION:
         return False
-    if not all(apart(actor, other) for other in actors):
+    if not all(apart(actor.plot, other.plot) for other in actors):
         return False
     actors.append(actor)
     return True
@@ -95,20 +93,23 @@ def _without_hidden_cars(ordered: list[Actor]) -> list[Actor]:
     """Leave out cars of which too little can be seen, so that no visible car is unlabelled and no label unfair."""
     numbers = {id(actor): n for n, actor in enumerate((a for a in ordered if a.kind == "car"), 1)}
     owners = own_pixels(((numbers.get(id(a), 0), a.hulls) for a in ordered), _PROBE)
-    scale = REFERENCE[0] / _PROBE[0]
     kept = []
     for place, actor in enumerate(ordered, 1):
         number = numbers.get(id(actor))
         if number is not None:
-            visible = owners == number
-            box = tight_box(visible)
-            if box is None or max(box[2] - box[0], box[3] - box[1]) * scale < MIN_SIDE_PX:
-                continue
-            if actor.share_in_frame == 1 and not any(overlap(actor.bounds, near.bounds) for near in ordered[place:]):
-                kept.append(actor)
-                continue
-            whole = fill_silhouette(actor.hulls, _PROBE) / max(actor.share_in_frame, 1e-9)
-            if np.count_nonzero(visible) < MIN_VISIBLE * whole:
+            found = find_pixels(owners, number, actor.bounds)
+            if found is None or not _enough(actor, found, ordered[place:]):
                 continue
         kept.append(actor)
     return kept
+
+
+def _enough(actor: Actor, found: tuple[Box, int], nearer: list[Actor]) -> bool:
+    """Tell whether a car whose visible pixels were found is seen well enough to ask a detector for it."""
+    (x1, y1, x2, y2), count = found
+    if max(x2 - x1, y2 - y1) * REFERENCE[0] < MIN_SIDE_PX * _PROBE[0]:
+        return False
+    if actor.share_in_frame == 1 and not any(overlap(actor.bounds, other.bounds) for other in nearer):
+        return True
+    whole = count_pixels(actor.hulls, _PROBE) / max(actor.share_in_frame, 1e-9)
+    return count >= MIN_VISIBLE * whole

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from detq.datasets.synthetic.camera import REFERENCE, Doubles
 
-__all__ = ["Owners", "fill_convex", "fill_silhouette", "own_pixels", "tight_box"]
+__all__ = ["Box", "Owners", "count_pixels", "fill_convex", "find_pixels", "own_pixels", "tight_box"]
 
 Owners = NDArray[np.uint8]
 Whole = NDArray[np.int64]
 Corners = NDArray[np.int64]
+Box = tuple[int, int, int, int]
+Bounds = tuple[float, float, float, float]
 _SUBPIXELS = 16
 _HALF = _SUBPIXELS // 2
 _FAR = 1 << 20
@@ -30,7 +32,6 @@ def own_pixels(silhouettes: Iterable[tuple[int, Sequence[Doubles]]], size: tuple
             in reference pixels, that it covers.
         size: (width, height) of the result in pixels.
     """
-    scale = np.asarray([size[0] / REFERENCE[0], size[1] / REFERENCE[1]]) * _SUBPIXELS
     numbers: list[int] = []
     polygons: list[Doubles] = []
     for owner, parts in silhouettes:
@@ -38,8 +39,7 @@ def own_pixels(silhouettes: Iterable[tuple[int, Sequence[Doubles]]], size: tuple
         polygons.extend(parts)
     owners = np.zeros((size[1], size[0]), np.uint8)
     if polygons:
-        corners = np.floor(np.concatenate(polygons) * scale + 0.5).astype(np.int64)
-        fill_convex(owners, corners, [len(polygon) for polygon in polygons], numbers)
+        fill_convex(owners, _to_subpixels(polygons, size), [len(polygon) for polygon in polygons], numbers)
     return owners
 
 
@@ -86,12 +86,42 @@ def _crossings(start: Corners, end: Corners, height: int) -> tuple[Whole, Whole,
     return edge, row, column
 
 
-def fill_silhouette(polygons: Sequence[Doubles], size: tuple[int, int]) -> int:
+def count_pixels(polygons: Sequence[Doubles], size: tuple[int, int]) -> int:
     """Return how many pixels of a frame of this size the union of some convex polygons covers."""
-    return int(np.count_nonzero(own_pixels([(1, polygons)], size)))
+    corners = _to_subpixels(polygons, size)
+    first = np.clip(corners.min(axis=0) // _SUBPIXELS, 0, size)
+    width, height = (np.clip(-(-corners.max(axis=0) // _SUBPIXELS), first, size) - first).tolist()
+    covered = np.zeros((height, width), np.uint8)
+    counts = [len(polygon) for polygon in polygons]
+    fill_convex(covered, corners - first * _SUBPIXELS, counts, [1] * len(counts))
+    return int(np.count_nonzero(covered))
 
 
-def tight_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
+def _to_subpixels(polygons: Sequence[Doubles], size: tuple[int, int]) -> Corners:
+    scale = np.asarray([size[0] / REFERENCE[0], size[1] / REFERENCE[1]]) * _SUBPIXELS
+    scaled = np.concatenate(polygons) * scale
+    return np.asarray(np.floor(scaled + 0.5), np.int64)
+
+
+def find_pixels(owners: Owners, number: int, bounds: Bounds) -> tuple[Box, int] | None:
+    """Return the tight box around an owner's pixels and how many there are, or None where there is none.
+
+    Args:
+        owners: uint8 `(height, width)`.
+        number: the owner.
+        bounds: x1, y1, x2, y2 in reference pixels, outside of which it owns nothing: looking there alone is cheap.
+    """
+    height, width = owners.shape
+    left, right = (max(int(x * width / REFERENCE[0]) + d, 0) for x, d in ((bounds[0], -1), (bounds[2], 2)))
+    top, bottom = (max(int(y * height / REFERENCE[1]) + d, 0) for y, d in ((bounds[1], -1), (bounds[3], 2)))
+    mask = owners[top:bottom, left:right] == number
+    box = tight_box(mask)
+    if box is None:
+        return None
+    return (box[0] + left, box[1] + top, box[2] + left, box[3] + top), int(np.count_nonzero(mask))
+
+
+def tight_box(mask: NDArray[np.bool_]) -> Box | None:
     """Return the xyxy box around a mask's True pixels (x2 and y2 one past the last), or None where there is none."""
     rows, columns = np.asarray(mask.any(axis=1)), np.asarray(mask.any(axis=0))
     if not rows.any():
