@@ -130,8 +130,10 @@ def _surface(canvas: Canvas, scene: Scene, dice: Dice, edges: list[float]) -> No
     asphalt = mix(asphalt, _SNOW, white * dice.uniform(0.2, 0.85))
     kerb = mix(mix(asphalt, (170, 168, 162), 0.6), _SNOW, white * 0.8)
     wide = 400.0 if road.kind == "car park" else 0.0
-    layers = [(-400.0, 400.0, verge), (road.left - 0.35 - wide, road.right + 0.35 + wide, kerb)]
-    layers.append((road.left - wide, road.right + wide, asphalt))
+    # Side by side, not one on the other: painting large areas takes most of the time.
+    left, right = road.left - wide, road.right + wide
+    layers = [(-500.0, left - 0.35, verge), (right + 0.35, 500.0, verge)]
+    layers += [(left - 0.35, left, kerb), (right, right + 0.35, kerb), (left, right, asphalt)]
     if road.median > 0.5:
         layers.append((-road.median + 0.3, road.median - 0.3, mix(verge, kerb, dice.unit())))
     tracks = mix(asphalt, (60, 60, 62), dice.uniform(0.05, 0.3) + 0.3 * white)
