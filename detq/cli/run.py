@@ -63,6 +63,9 @@ def run_command(
         int,
         typer.Option("--draw", metavar="N", help="Draw N images; with --unlabelled those that differ most."),
     ] = 0,
+    memory: Annotated[
+        bool, typer.Option(help="Measure each variant's peak memory in a process of its own, some seconds each.")
+    ] = True,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out where it stopped.")] = False,
     seed: SeedOption = 0,
     threads: ThreadsOption = None,
@@ -108,6 +111,7 @@ def run_command(
         unlabelled=unlabelled,
         limit=limit,
         draw=draw,
+        memory=memory,
         resume=resume,
         seed=seed,
         threads=choose_threads(threads),

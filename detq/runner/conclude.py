@@ -15,7 +15,7 @@ from detq.measure.proposals import count_proposals
 from detq.quantization.recipes import REFERENCE
 from detq.report.advice import advise
 from detq.report.document import to_markdown
-from detq.results import DataSummary, Proposals, RunResult, VariantResult
+from detq.results import DataSummary, Proposals, RunResult
 from detq.runner.config import RunConfig
 from detq.runner.pictures import draw_pictures, pictures_to_draw, spread
 from detq.runner.prepare import Prepared, open_arguments
@@ -51,6 +51,7 @@ def conclude(config: RunConfig, prepared: Prepared, session: Session, progress: 
     proposals = _count_proposals(config, prepared, measured, progress)
     indices = pictures_to_draw(config.draw, len(view), measured.agreements)
     pictures = draw_pictures(config, view, measured.found, indices, progress)
+    peaks = _peak_memory(config, prepared, progress)
     result = RunResult(
         model=config.model,
         weights=prepared.reference.weights.describe(),
@@ -62,7 +63,7 @@ def conclude(config: RunConfig, prepared: Prepared, session: Session, progress: 
         seed=config.seed,
         score=config.score,
         iou=config.iou,
-        variants=_with_memory(config, prepared, measured, progress),
+        variants=summarize_variants(measured, prepared.predictors, peaks, config.seed),
         proposals=proposals,
         overhead=_overhead(measured, session),
         pictures=pictures,
@@ -90,12 +91,12 @@ def _count_proposals(
     return None if counts is None else bin_proposals(indices, counts, measured.times_ms, config.seed)
 
 
-def _with_memory(
-    config: RunConfig, prepared: Prepared, measured: Measurements, progress: Progress
-) -> dict[str, VariantResult]:
-    """Return the variants' results, each with its peak memory in a process of its own."""
-    peaks: dict[str, int | None] = {}
-    progress.begin("measuring memory", len(prepared.predictors))
+def _peak_memory(config: RunConfig, prepared: Prepared, progress: Progress) -> dict[str, int | None]:
+    """Return the variants' peak memory, each measured in a process of its own; None where it is not known."""
+    peaks: dict[str, int | None] = dict.fromkeys(prepared.predictors)
+    if not config.memory:
+        return peaks
+    progress.begin("measuring memory", len(peaks))
     for done, (recipe, predictor) in enumerate(prepared.predictors.items(), start=1):
         try:
             peaks[recipe] = peak_memory(
@@ -108,11 +109,11 @@ def _with_memory(
                 images=min(MEMORY_IMAGES, len(prepared.view)),
             )
         except UnsupportedError as error:
-            peaks[recipe] = None
             progress.say(f"No peak memory: {error}.")
+            break
         progress.step(done)
     progress.end()
-    return summarize_variants(measured, prepared.predictors, peaks, config.seed)
+    return peaks
 
 
 def _overhead(measured: Measurements, session: Session) -> dict[str, float]:

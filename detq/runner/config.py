@@ -30,6 +30,7 @@ class RunConfig:
         unlabelled: compare with fp32 instead of labels.
         limit: how many images to use, from the first; None for all.
         draw: how many images to draw.
+        memory: measure each variant's peak memory in a process of its own, some seconds each.
         resume: go on with the run in `out`.
         seed: decides the order of variants, random weights and the bootstrap's draws.
         threads: how many threads torch may use, at least 1.
@@ -52,6 +53,7 @@ class RunConfig:
     unlabelled: bool = False
     limit: int | None = None
     draw: int = 0
+    memory: bool = True
     resume: bool = False
     seed: int = 0
     threads: int = 1

@@ -13,8 +13,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,23 +93,23 @@ class Journal:
             streams = []
             for path in (self._predictions_path, self._timings_path):
                 with _explained(path):
-                    streams.append(files.enter_context(path.open("a", encoding="utf-8", newline="")))
+                    # Unbuffered: nothing is left to write, and to fail once more, when a stream is closed.
+                    streams.append(files.enter_context(path.open("ab", buffering=0)))
             yield lambda rows: _append(streams[0], streams[1], rows, classes)
 
 
-def _append(predictions: IO[str], timings: IO[str], rows: Sequence[Row], classes: Sequence[str]) -> None:
+def _append(predictions: FileIO, timings: FileIO, rows: Sequence[Row], classes: Sequence[str]) -> None:
     # Built in memory first, so that nothing but a kill between two calls can leave half an image behind.
     text, table = io.StringIO(), io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     for row in rows:
         write_prediction(text, row.image_id, row.variant, row.detections, classes)
         writer.writerow((row.image_id, row.variant, row.order, f"{row.elapsed_ms:.4f}"))
-    with _explained(Path(predictions.name)):
-        predictions.write(text.getvalue())
-        predictions.flush()
-    with _explained(Path(timings.name)):
-        timings.write(table.getvalue())
-        timings.flush()
+    for stream, lines in ((predictions, text), (timings, table)):
+        left = memoryview(lines.getvalue().encode())
+        with _explained(Path(str(stream.name))):
+            while left:  # an unbuffered write may take a part
+                left = left[stream.write(left) :]
 
 
 def _whole_images(

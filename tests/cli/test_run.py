@@ -1,0 +1,201 @@
+"""`detq run`, `predict`, `list` and `env` as a user meets them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from detq.cli import app
+from detq.cli.predict import name_outputs
+from detq.variants import UNSUPPORTED, VARIANTS
+
+MODEL = "fasterrcnn_mobilenet_v3_large_320_fpn"
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "100", "NO_COLOR": "1"}
+
+
+def _start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "detq", *arguments]
+    return subprocess.Popen(
+        command, cwd=cwd, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def _detq(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    process = _start(*arguments, cwd=cwd)
+    stdout, stderr = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(arguments, process.returncode, stdout, stderr)
+
+
+def _wait_for_rows(path: Path, rows: int, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 240
+    while not path.exists() or path.read_bytes().count(b"\n") <= rows:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def noises(tmp_path):
+    """Twelve images of noise with a label each: on noise, random weights find something."""
+    folder = tmp_path / "noises"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        Image.fromarray(rng.integers(0, 256, (120, 160, 3), np.uint8)).save(folder / f"{number}.png")
+        (folder / f"{number}.txt").write_text("car 10 10 60 50\n", encoding="utf-8")
+    return folder
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_and_an_interrupted_one_says_how(noises):
+    """SIGKILL in the middle, Ctrl-C in the middle of what is left, then the rest: every image once, in order."""
+    arguments = ("run", "--data", "noises", "--model", MODEL, "--weights", "random", "--out", "out", "--threads", "1")
+    timings = noises.parent / "out" / "timings.csv"
+    killed = _start(*arguments, cwd=noises.parent)
+    _wait_for_rows(timings, 4, killed)
+    killed.kill()
+    killed.communicate()
+    kept = timings.read_text(encoding="utf-8").splitlines()[:5]
+
+    interrupted = _start(*arguments, "--resume", cwd=noises.parent)
+    _wait_for_rows(timings, 8, interrupted)
+    interrupted.send_signal(signal.SIGINT)
+    _, stderr = interrupted.communicate(timeout=120)
+    assert interrupted.returncode == 130
+    assert stderr.splitlines()[-1] == f"detq: interrupted; go on with `detq {' '.join(arguments)} --resume`"
+
+    done = _detq(*arguments, "--resume", "--json", cwd=noises.parent)
+    assert done.returncode == 0, done.stderr
+    rows = timings.read_text(encoding="utf-8").splitlines()
+    assert rows[:5] == kept
+    images = [row.split(",")[0] for row in rows[1::2]]
+    assert len(images) == len(set(images)) == 12
+    result = json.loads(done.stdout)
+    assert result == json.loads((noises.parent / "out" / "metrics.json").read_text(encoding="utf-8"))
+    assert not result["meaningful_accuracy"]
+    assert all(variant["accuracy"] is None for variant in result["variants"].values())
+    assert all(variant["peak_memory_bytes"] > 200e6 for variant in result["variants"].values())
+    assert result["variants"]["dynamic_int8"]["proof"]["share"] > 0
+    assert "random" in (noises.parent / "out" / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_a_mistake_is_one_sentence_and_exit_code_2(noises):
+    """On standard error, without a traceback, and nothing is written."""
+    done = _detq("run", "--data", "noises", "--model", "fasterrcnn_mobilenet", "--out", "out", cwd=noises.parent)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"detq: unknown model 'fasterrcnn_mobilenet'; did you mean .*\n", done.stderr)
+    assert not (noises.parent / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--limit", "0"], "--limit: expected at least 1 image, got 0"),
+        (["--draw", "-1"], "--draw: expected 0 images or more, got -1"),
+        (["--threads", "0"], "--threads 0: expected 1 to"),
+        (["--variants", "fp32,int4"], "unknown recipe 'int4'"),
+        (["--model", "retinanet_resnet50_fpn", "--variants", "dynamic_int8"], "without nn.Linear layers"),
+        (["--data", "nowhere"], "data set nowhere does not exist"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_is_loaded(noises, monkeypatch, arguments, message):
+    """Each is a DetqError with option, expected and actual; no output folder is made."""
+    monkeypatch.chdir(noises.parent)
+    done = CliRunner().invoke(app, ["run", "--data", "noises", "--out", "out", *arguments])
+    assert message in str(done.exception)
+    assert type(done.exception).__module__ == "detq.errors"
+    assert not (noises.parent / "out").exists()
+
+
+def test_a_folder_with_other_files_is_refused(noises, monkeypatch):
+    """Nothing of the user's is overwritten."""
+    monkeypatch.chdir(noises.parent)
+    done = CliRunner().invoke(app, ["run", "--data", "noises", "--out", "noises"])
+    assert "found other files, so choose another --out" in str(done.exception)
+
+
+@pytest.mark.parametrize("command", ["run", "predict", "list", "env"])
+def test_help_teaches_with_an_example(command):
+    """Every command's help shows a line to try."""
+    done = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
+    assert done.exit_code == 0
+    assert f"detq {command}" in done.stdout
+    assert "--json" in done.stdout
+
+
+def test_list_names_every_variant_and_every_reason():
+    """The listing and the list of variants cannot drift apart."""
+    shown = CliRunner().invoke(app, ["list"]).stdout
+    listed = json.loads(CliRunner().invoke(app, ["list", "--json"]).stdout)
+    assert listed["variants"] == [variant.id for variant in VARIANTS]
+    assert listed["unsupported"] == dict(UNSUPPORTED)
+    for name, reason in UNSUPPORTED.items():
+        assert f"{name}: {reason}" in shown
+
+
+def test_list_does_not_load_torch():
+    """It answers at once."""
+    code = "import sys, detq.cli.list as l; l.list_command(); sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_env_says_what_a_bug_report_needs_and_no_host_name():
+    """Versions, cores, instruction sets; nothing that names the machine."""
+    import platform
+
+    done = CliRunner().invoke(app, ["env", "--json", "--threads", "1"])
+    found = json.loads(done.stdout)
+    assert found["threads"] == 1
+    assert set(found["versions"]) >= {"python", "torch", "torchvision", "numpy", "detq"}
+    assert found["cpu"]["cores"] >= 1
+    assert found["quantized_engines"]
+    assert platform.node() not in done.stdout
+    assert found["machine_class"] in CliRunner().invoke(app, ["env", "--threads", "1"]).stdout
+
+
+def test_predict_writes_a_picture_and_a_json_for_each_image(noises, monkeypatch):
+    """And refuses to replace them unless told to."""
+    monkeypatch.chdir(noises.parent)
+    arguments = ["predict", "noises/0.png", "noises/1.png", "--variant", f"{MODEL}-fp32", "--weights", "random"]
+    arguments += ["--score", "0", "--threads", "1", "--out", "found"]
+    done = CliRunner().invoke(app, [*arguments, "--json"])
+    assert done.exit_code == 0, done.exception
+    first = json.loads(done.stdout)[0]
+    assert first == json.loads(Path("found/0.detq.json").read_text(encoding="utf-8"))
+    assert (first["width"], first["height"], first["meaningful"]) == (160, 120, False)
+    assert first["detections"]
+    with Image.open("found/1.detq.jpg") as picture:
+        assert picture.width == 960
+    refused = CliRunner().invoke(app, arguments)
+    assert "0.detq.jpg exists; add --overwrite" in str(refused.exception)
+
+
+def test_predict_refuses_what_is_no_image_before_it_loads_a_model(tmp_path):
+    """A sentence that names the file."""
+    (tmp_path / "text.jpg").write_text("no image", encoding="utf-8")
+    done = CliRunner().invoke(app, ["predict", str(tmp_path / "text.jpg"), "--weights", "random"])
+    assert "text.jpg" in str(done.exception)
+    assert type(done.exception).__module__ == "detq.errors"
+
+
+def test_images_of_one_name_get_outputs_of_their_own():
+    """Folders tell them apart, and where those do not, the suffix does; an image named twice counts once."""
+    images = [Path("a/x.jpg"), Path("b/x.jpg"), Path("c/d/x.jpg"), Path("y.jpg"), Path("y.png"), Path("a/x.jpg")]
+    outputs = name_outputs(images, Path("out"))
+    assert len(outputs) == 5
+    assert len(set(outputs.values())) == 5
+    assert outputs[Path("a/x.jpg")] == Path("out/a_x.detq")
+    assert outputs[Path("c/d/x.jpg")] == Path("out/d_x.detq")
