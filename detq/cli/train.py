@@ -68,6 +68,14 @@ def train_command(
             help="Short sides in pixels, one drawn a step; by default 0.6, 0.8 and 1 times the model's own.",
         ),
     ] = None,
+    rois_per_image: Annotated[
+        int | None,
+        typer.Option(
+            "--rois-per-image",
+            metavar="N",
+            help="Proposals an image that a two-stage detector's second stage learns from; default: the model's own.",
+        ),
+    ] = None,
     augment: Annotated[
         bool, typer.Option("--augment/--no-augment", help="Flip, crop, recolour and blur the images.")
     ] = True,
@@ -125,6 +133,7 @@ def train_command(
         warmup_steps=warmup_steps,
         weight_decay=weight_decay,
         min_sizes=_sizes(min_sizes),
+        rois_per_image=rois_per_image,
         augment=augment,
         val_limit=val_limit,
         seed=seed,

@@ -14,7 +14,7 @@ __all__ = ["DESCRIPTION", "augment", "batch_short_side", "sample_rng"]
 
 DESCRIPTION = (
     "horizontal flip (0.5)",
-    "crop to 40-100 % of each side, dropping boxes that keep less than 30 % of their area (0.45)",
+    "crop to 40-100 % of the sides, aspect within ±20 %, dropping boxes that keep less than 30 % of their area (0.45)",
     "zoom out to 1-1.6 times the canvas (0.2)",
     "brightness and contrast ±35 %, saturation 40-150 %, hue ±0.15 rad (0.8); gray (0.05)",
     "Gaussian blur up to 1.6 px (0.1)",
@@ -71,7 +71,10 @@ def _random_crop(image: Image, truth: GroundTruth, rng: np.random.Generator) -> 
     """Crop to a window that keeps an object, if there are any; after a few failed tries, do not crop."""
     height, width = image.shape[:2]
     for _ in range(_CROP_TRIES):
-        w, h = (max(1, math.ceil(side * rng.uniform(0.4, 1.0))) for side in (width, height))
+        # Narrow windows would waste time: a batch is padded to its largest width and its largest height.
+        scale, stretch = rng.uniform(0.4, 1.0), math.sqrt(rng.uniform(1 / 1.2, 1.2))
+        w = min(width, math.ceil(width * scale * stretch))
+        h = min(height, math.ceil(height * scale / stretch))
         left, top = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
         result = crop(image, truth, (left, top, left + w, top + h))
         if len(result[1]) or not len(truth):

@@ -79,6 +79,7 @@ def describe_training(config: TrainConfig, *, steps: int, images: int, short_sid
         "schedule": f"linear warm-up of {config.warmup_steps} steps, then cosine to {FLOOR:g} of the rate",
         "weight_decay": config.weight_decay,
         "gradient_clipping": config.clip_norm,
+        "rois_per_image": config.rois_per_image,
         "short_sides_px": list(short_sides),
         "augmentations": list(DESCRIPTION) if config.augment else [],
         "seed": config.seed,

@@ -3,6 +3,7 @@
 * `FrozenBatchNorm2d` is an affine map of its convolution's output: it is applied to the small weight instead of the
   large activation, in the forward pass, so that gradients reach the weight as before.
 * Depthwise convolutions have no fast bf16 backward kernel on CPUs: under autocast they compute in fp32.
+* RoI pooling is a weighted sum of table rows, see `roi_pool`.
 * Activations are kept channels-last, which all convolutions then share.
 
 State dict names stay what they were, and `accelerated` takes everything back at its end.
@@ -11,12 +12,15 @@ State dict names stay what they were, and `accelerated` takes everything back at
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import FrozenBatchNorm2d
+from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
+
+from detq.training.roi_pool import pool_rois
 
 __all__ = ["accelerated", "convolution_norm_pairs"]
 
@@ -58,6 +62,10 @@ def accelerated(module: nn.Module, *, channels_last: bool) -> Iterator[None]:
             convolution.forward = _normed(convolution, norm)  # type: ignore[assignment, method-assign]
             norm.forward = _identity
             patched += [convolution, norm]
+        for pool in module.modules():
+            if isinstance(pool, MultiScaleRoIAlign) and pool.sampling_ratio > 0:
+                pool.forward = functools.partial(pool_rois, pool)
+                patched.append(pool)
         if channels_last:
             module.to(memory_format=torch.channels_last)
             backbone = getattr(module, "backbone", None)

@@ -80,7 +80,7 @@ def keep_freed_memory() -> None:
     """Ask glibc to keep freed memory instead of returning it to the system; elsewhere do nothing.
 
     Activations of 100 MB are allocated and freed many times a step. By default each time the system maps and clears
-    fresh pages, which takes longer than the arithmetic on them: a step is 10 to 15 % faster without.
+    fresh pages, which takes longer than the arithmetic on them: a step is 10 to 15 % faster without that.
     """
     if not sys.platform.startswith("linux"):
         return

@@ -59,6 +59,7 @@ def train(config: TrainConfig, progress: TrainProgress | None = None) -> dict[st
     compute = choose_compute(config.precision)
     with pinned_threads(config.threads):
         start = load_start(config, spec, classes)
+        _limit_rois(start.module, config)
         loop = Loop(
             config=config,
             steps=total_steps(
@@ -113,6 +114,15 @@ def _short_sides(config: TrainConfig, module: nn.Module, progress: TrainProgress
     if config.min_sizes and not sides:
         progress.say(f"--min-sizes does nothing: {config.model} resizes every image to one size of its own")
     return config.min_sizes or sides if sides else ()
+
+
+def _limit_rois(module: nn.Module, config: TrainConfig) -> None:
+    sampler: Any = getattr(getattr(module, "roi_heads", None), "fg_bg_sampler", None)
+    if config.rois_per_image is None:
+        return
+    if sampler is None:
+        raise DetqError(f"--rois-per-image: {config.model} has no second stage to sample for; leave it out")
+    sampler.batch_size_per_image = config.rois_per_image
 
 
 def _recipe(
