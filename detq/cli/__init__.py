@@ -5,10 +5,12 @@ Each command is one module here with one function; nothing heavy is imported bef
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
@@ -35,8 +37,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="""Which quantization of an object detector to ship on a CPU, what it buys, and a gate that keeps it.
 
-    Start with `detq run --data synthetic:traffic?n=50 --out first-run`: the packaged car detector in fp32 and in dynamic
-    int8, on fifty rendered traffic scenes. Then put your own folder of images behind `--data`.
+    Start with `detq run --data "synthetic:traffic?n=50" --out first-run`: the packaged car detector in fp32 and in
+    dynamic int8, on fifty rendered traffic scenes. Then put your own folder of images behind `--data`.
     """,
 )
 
@@ -49,17 +51,31 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[  # noqa: ARG001 - typer calls back with it
+    version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
     ] = False,
 ) -> None:
     pass
 
 
+def _interruptible(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Let Ctrl-C end `command` with a sentence and exit code 130; some versions of typer say nothing, or "Aborted!"."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **options: Any) -> Any:
+        try:
+            return command(*args, **options)
+        except KeyboardInterrupt:
+            print("detq: interrupted", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+    return run
+
+
 def _register() -> None:
     for name, target in COMMANDS.items():
         module, function = target.split(":")
-        app.command(name)(getattr(importlib.import_module(module), function))
+        app.command(name)(_interruptible(getattr(importlib.import_module(module), function)))
 
 
 _register()
@@ -72,9 +88,6 @@ def main() -> None:
     except DetqError as error:
         print(f"detq: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("detq: interrupted", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:
         # `detq list | head` closes our standard output early; that is no error, and Python must not flush it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 
-from detq.datasets.base import Dataset
+from detq.datasets.base import Dataset, Progress
 from detq.datasets.synthetic.bodies import paint_bodies, paint_shadows
 from detq.datasets.synthetic.camera import REFERENCE
 from detq.datasets.synthetic.canvas import Canvas
@@ -87,6 +87,9 @@ class TrafficCamera(Dataset):
     def target(self, index: int) -> GroundTruth:
         """Return a scene's annotations without painting it."""
         return self._label(compose(self.seed, self._checked(index))).target
+
+    def check(self, progress: Progress | None = None) -> None:
+        """Return at once: what is rendered has no files that could be wrong."""
 
     def identity(self) -> str:
         """Return a hash of everything that determines the set."""
