@@ -145,7 +145,9 @@ def train_command(
         licence_notes=tuple(licence_note or ()),
     )
     from detq.cli.train_progress import train_progress_for
+    from detq.training.precision import keep_freed_memory
 
+    keep_freed_memory()
     progress = train_progress_for(quiet=as_json)
     try:
         card = train(config, progress)

@@ -82,14 +82,20 @@ class LineProgress(TrainProgress):
         print(text, file=sys.stderr, flush=True)
 
     def step(self, report: StepReport) -> None:
-        """Print a line if the last one is half a minute old."""
+        """Print a line for the first and the last step, and if the last line is half a minute old."""
         if self._due() or report.step == report.total:
             self.say(f"step {report.step}/{report.total}: {describe_step(report)}")
 
     def count(self, what: str, done: int, total: int) -> None:
         """Print a line if the last one is half a minute old."""
+        if self._last == 0.0:
+            self._last = time.monotonic()  # a quick stage says nothing
         if self._due():
             self.say(f"{what}: {done}/{total}")
+
+    def end_stage(self) -> None:
+        """Let the next stage begin with a line of its own."""
+        self._last = 0.0
 
     def _due(self) -> bool:
         now = time.monotonic()

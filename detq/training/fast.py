@@ -92,7 +92,7 @@ def _normed(convolution: nn.Conv2d, norm: FrozenBatchNorm2d) -> Forward:
         if convolution.bias is not None:
             bias = bias + convolution.bias * scale
         weight = convolution.weight * scale.reshape(-1, 1, 1, 1)
-        if not depthwise or x.device.type != "cpu":
+        if not depthwise or not torch.is_autocast_enabled("cpu"):
             return convolution._conv_forward(x, weight, bias)  # noqa: SLF001
         with torch.autocast("cpu", enabled=False):
             return convolution._conv_forward(x.float(), weight, bias).to(x.dtype)  # noqa: SLF001

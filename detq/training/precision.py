@@ -81,6 +81,7 @@ def keep_freed_memory() -> None:
 
     Activations of 100 MB are allocated and freed many times a step. By default each time the system maps and clears
     fresh pages, which takes longer than the arithmetic on them: a step is 10 to 15 % faster without that.
+    It is for the whole process and cannot be taken back, so only a program of its own should ask for it.
     """
     if not sys.platform.startswith("linux"):
         return

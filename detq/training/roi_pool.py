@@ -34,7 +34,7 @@ def axis_taps(start: Tensor, end: Tensor, *, bins: int, samples: int, length: Te
         outside of the feature map.
     """
     bin_length = (end - start).clamp(min=1.0) / bins
-    steps = torch.arange(bins * samples, dtype=torch.float32, device=start.device).reshape(bins, samples)
+    steps = torch.arange(bins * samples, dtype=start.dtype, device=start.device).reshape(bins, samples)
     offsets = (steps.remainder(samples) + 0.5) / samples + torch.arange(bins, device=start.device)[:, None]
     where = start[:, None, None] + offsets * bin_length[:, None, None]
     limit = length[:, None, None]
@@ -59,11 +59,11 @@ def pool_rois(
         shapes: (height, width) of each resized image, without padding.
     """
     with torch.autocast(boxes[0].device.type, enabled=False):
-        levels = [features[name].float() for name in pool.featmap_names if name in features]
+        levels = [_wide(features[name]) for name in pool.featmap_names if name in features]
         indices, weights = _taps(pool, levels, boxes, shapes)
         channels = levels[0].shape[1]
         table = torch.cat([level.permute(0, 2, 3, 1).reshape(-1, channels) for level in levels])
-        pooled = F.embedding_bag(indices, table, per_sample_weights=weights, mode="sum")
+        pooled = F.embedding_bag(indices, table, per_sample_weights=weights.to(table.dtype), mode="sum")
     pooled = pooled.to(next(iter(features.values())).dtype)
     height, width = pool.output_size
     return pooled.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
@@ -73,7 +73,7 @@ def _taps(
     pool: MultiScaleRoIAlign, levels: Sequence[Tensor], boxes: Sequence[Tensor], shapes: Sequence[tuple[int, int]]
 ) -> tuple[Tensor, Tensor]:
     """Return rows of the table of all feature vectors and their weights, `(R * bins, 16)` for 2 × 2 samples."""
-    rois = torch.cat(list(boxes)).detach().float()
+    rois = _wide(torch.cat(list(boxes)).detach())
     device = rois.device
     image = torch.repeat_interleave(
         torch.arange(len(boxes), device=device), torch.tensor([len(found) for found in boxes], device=device)
@@ -93,6 +93,11 @@ def _taps(
     weights = y_weight[:, :, None, :, None] * x_weight[:, None, :, None, :]
     taps = (2 * samples) ** 2
     return indices.reshape(-1, taps), weights.reshape(-1, taps)
+
+
+def _wide(x: Tensor) -> Tensor:
+    """Return `x` in fp32, or in fp64 if it is: weights and sums in bf16 would be too coarse."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _scale(level: Tensor, shapes: Sequence[tuple[int, int]]) -> float:

@@ -31,7 +31,7 @@ from detq.training.folder import Folder
 from detq.training.learner import default_short_sides
 from detq.training.loop import Loop
 from detq.training.losses import final_losses
-from detq.training.precision import choose_compute, keep_freed_memory
+from detq.training.precision import choose_compute
 from detq.training.progress import TrainProgress
 from detq.training.schedule import total_steps
 from detq.training.start import Start, file_sha256, load_start
@@ -82,7 +82,6 @@ def train(config: TrainConfig, progress: TrainProgress | None = None) -> dict[st
                 progress.say(f"{folder.path}: this training is finished; nothing to do")
                 return dict(read_json(folder.card, DetqError, "model card"))
             _announce(progress, loop, start, images_per_epoch(sources))
-            keep_freed_memory()
             images = TrainingImages(
                 sources, start.classes, seed=config.seed, augmented=config.augment, masks=spec.has_masks
             )

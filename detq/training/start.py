@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from detq.errors import WeightsError
@@ -107,7 +108,11 @@ def _with_new_predictor(start: Start, config: TrainConfig, spec: ModelSpec, clas
         )
     module = build_module(spec, len(classes) + 1, seed=config.seed)
     old, new = start.module.state_dict(), module.state_dict()
-    module.load_state_dict({key: old[key] if old[key].shape == new[key].shape else new[key] for key in new})
+    with torch.device("meta"):
+        larger = build_module(spec, len(classes) + 2).state_dict()
+    # What changes its shape with the number of classes is the predictor, also where both have the same number.
+    kept = {key: old[key] for key in new if larger[key].shape == new[key].shape}
+    module.load_state_dict({**new, **kept})
     if (eps := norm_eps(start.module)) is not None:
         set_norm_eps(module, eps)
     return Start(module, tuple(classes), start.source, start.sha256, "the predictor")
