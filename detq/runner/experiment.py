@@ -8,11 +8,11 @@ from dataclasses import replace
 
 from detq.measure.threads import pinned_threads
 from detq.measure.timing import Measured, interleave
+from detq.out_folder import OutFolder
 from detq.quantization.recipes import REFERENCE
 from detq.results import RunResult
 from detq.runner.conclude import Session, conclude
 from detq.runner.config import RunConfig
-from detq.runner.folder import check_folder, claim_folder, locked
 from detq.runner.journal import Journal, Row
 from detq.runner.prepare import Prepared, prepare, settings_of
 from detq.runner.progress import Progress
@@ -38,11 +38,12 @@ def run_experiment(config: RunConfig, progress: Progress | None = None) -> RunRe
         DetqError: a mistake in the arguments, the data or the weights, or a folder that cannot be written.
     """
     progress = progress or Progress()
-    check_folder(config.out, resume=config.resume)
+    folder = OutFolder(config.out, "run", config.out / "run.json", "detq-run-settings/1")
+    folder.check(resume=config.resume)
     with pinned_threads(config.threads):
         prepared = prepare(config, progress)
-        claim_folder(config.out, settings_of(config, prepared))
-        with locked(config.out):
+        folder.claim(settings_of(config, prepared))
+        with folder.locked():
             session = _measure(config, prepared, progress)
             return conclude(config, prepared, session, progress)
 

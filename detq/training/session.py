@@ -52,7 +52,7 @@ def train(config: TrainConfig, progress: TrainProgress | None = None) -> dict[st
     """
     progress = progress or TrainProgress()
     folder = Folder(config.out)
-    folder.check(resume=config.resume)
+    folder.out.check(resume=config.resume)
     spec = find_model(config.model)
     sources, validation = _open(config.data, "--data"), _open(config.val, "--val")
     classes = _common_classes([*sources, *validation])
@@ -74,10 +74,10 @@ def train(config: TrainConfig, progress: TrainProgress | None = None) -> dict[st
             progress=progress,
         )
         recipe = _recipe(loop, spec, start, sources, validation)
-        if not (config.resume and folder.settings.is_file()):
+        if not (config.resume and folder.out.settings.is_file()):
             _check_labels([*sources, *validation], progress)
-        folder.claim(_settings(recipe, config))
-        with folder.locked():
+        folder.out.claim(_settings(recipe, config))
+        with folder.out.locked():
             if _finished(folder):
                 progress.say(f"{folder.path}: this training is finished; nothing to do")
                 return dict(read_json(folder.card, DetqError, "model card"))

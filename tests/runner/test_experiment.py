@@ -216,16 +216,6 @@ def test_a_value_out_of_its_range_is_refused_at_construction(changes):
         RunConfig(data="photos", out=Path("out"), **changes)
 
 
-def test_a_run_uses_the_folder_alone(squares):
-    """A second run in a folder that a living one holds is refused."""
-    from detq.runner.folder import claim_folder, locked
-
-    out = squares.parent / "out"
-    claim_folder(out, {})
-    with locked(out), pytest.raises(OutputError, match="another detq run is writing there"), locked(out):
-        pass
-
-
 def test_memory_does_not_grow_with_images(workplace):
     """After a thousand images not 50 MB more than after a hundred."""
     from detq.measure.memory import resident_bytes

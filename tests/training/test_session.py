@@ -98,7 +98,7 @@ def test_progress_tells_every_step_and_what_was_chosen(trained):
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({}, "holds another training; add --resume"),
+        ({}, "holds another training's results; add --resume"),
         ({"resume": True, "seed": 4}, "seed was 0 and is now 4"),
         ({"resume": True, "batch_size": 3, "weight_decay": 0.5}, "batch size was 2 and is now 3; weight decay was"),
     ],
