@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from detq.errors import UnsupportedError
+from detq.errors import DetqError
 from detq.files import write_text
 from detq.measure.memory import peak_memory
 from detq.measure.proposals import count_proposals
@@ -108,7 +108,8 @@ def _peak_memory(config: RunConfig, prepared: Prepared, progress: Progress) -> d
                 threads=config.threads,
                 images=min(MEMORY_IMAGES, len(prepared.view)),
             )
-        except UnsupportedError as error:
+        except DetqError as error:
+            # Hours of measuring must not be lost to one figure, be it unsupported here or its process out of memory.
             progress.say(f"No peak memory: {error}.")
             break
         progress.step(done)
