@@ -168,8 +168,8 @@ def _last_words(outcome: Outcome, run: Mapping[str, Entry], record: str) -> list
     count = f"{len(run)} variant{'s' * (len(run) != 1)}"
     if outcome.failed:
         lines.append((f"gate: FAILED; mend it, or, if it is meant to be so, accept it with `{record}`", "bold red"))
-    elif any(item.verdict is Verdict.INCONCLUSIVE for item in outcome.evidence):
-        lines.append((f"gate: passed, with figures that could not be judged: {count}", "yellow"))
+    elif undecided := {item.variant for item in outcome.evidence if item.verdict is Verdict.INCONCLUSIVE}:
+        lines.append((f"gate: passed, but {len(undecided)} of {count} had figures that could not be judged", "yellow"))
     else:
         lines.append((f"gate: passed: {count}", "green"))
     return lines
