@@ -16,7 +16,7 @@ from typing import Any
 from detq.errors import DetqError, UnsupportedError
 from detq.variants import Variant
 
-__all__ = ["MemoryUse", "measure_memory", "peak_memory"]
+__all__ = ["MemoryUse", "measure_memory"]
 
 
 @dataclass(frozen=True)
@@ -37,22 +37,6 @@ class MemoryUse:
     def inference_bytes(self) -> int:
         """What building and running the variant needs on top of torch itself."""
         return self.peak_bytes - self.baseline_bytes
-
-
-def peak_memory(
-    variant: Variant | str,
-    data: Mapping[str, Any],
-    *,
-    weights: str | None = None,
-    classes: Sequence[str] | None = None,
-    seed: int = 0,
-    threads: int = 1,
-    images: int = 8,
-) -> int:
-    """Return `measure_memory(…).peak_bytes`."""
-    return measure_memory(
-        variant, data, weights=weights, classes=classes, seed=seed, threads=threads, images=images
-    ).peak_bytes
 
 
 def measure_memory(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from detq.errors import DetqError
 from detq.files import write_text
-from detq.measure.memory import peak_memory
+from detq.measure.memory import measure_memory
 from detq.measure.proposals import count_proposals
 from detq.quantization.recipes import REFERENCE
 from detq.report.advice import advise
@@ -99,7 +99,7 @@ def _peak_memory(config: RunConfig, prepared: Prepared, progress: Progress) -> d
     progress.begin("measuring memory", len(peaks))
     for done, (recipe, predictor) in enumerate(prepared.predictors.items(), start=1):
         try:
-            peaks[recipe] = peak_memory(
+            peaks[recipe] = measure_memory(
                 predictor.variant,
                 open_arguments(config),
                 weights=config.weights,
@@ -107,7 +107,7 @@ def _peak_memory(config: RunConfig, prepared: Prepared, progress: Progress) -> d
                 seed=config.seed,
                 threads=config.threads,
                 images=min(MEMORY_IMAGES, len(prepared.view)),
-            )
+            ).peak_bytes
         except DetqError as error:
             # Hours of measuring must not be lost to one figure, be it unsupported here or its process out of memory.
             progress.say(f"No peak memory: {error}.")
