@@ -24,8 +24,12 @@ def test_the_ids_are_pinned():
         "fasterrcnn_mobilenet_v3_large_320_fpn-dynamic_int8",
         "fasterrcnn_resnet50_fpn-fp32",
         "fasterrcnn_resnet50_fpn-dynamic_int8",
+        "maskrcnn_mobilenet_v3_large_fpn-fp32",
+        "maskrcnn_mobilenet_v3_large_fpn-dynamic_int8",
         "maskrcnn_resnet50_fpn-fp32",
         "maskrcnn_resnet50_fpn-dynamic_int8",
+        "maskrcnn_resnet50_fpn_v2-fp32",
+        "maskrcnn_resnet50_fpn_v2-dynamic_int8",
         "retinanet_resnet50_fpn-fp32",
         "ssdlite320_mobilenet_v3_large-fp32",
     ]

@@ -62,8 +62,13 @@ def set_norm_eps(module: nn.Module, eps: float) -> None:
 
 
 def coco_classes(spec: ModelSpec) -> tuple[str, ...]:
-    """Return the 90 names behind torchvision's COCO labels 1 to 90 (ten of them "N/A"), without "__background__"."""
+    """Return the 90 names behind torchvision's COCO labels 1 to 90 (ten of them "N/A"), without "__background__".
+
+    All of its detectors have the same; one without pretrained weights has them too when it was trained on COCO.
+    """
     from torchvision.models import get_weight
 
-    categories: list[str] = get_weight(spec.coco_weights).meta["categories"]
+    from detq.models.zoo import MODELS
+
+    categories: list[str] = get_weight(spec.coco_weights or MODELS[0].coco_weights).meta["categories"]
     return tuple(categories[1:])

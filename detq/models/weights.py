@@ -149,6 +149,10 @@ def _load_coco(spec: ModelSpec) -> Built:
     from detq.models.build import coco_classes
     from detq.targets import resolve
 
+    if spec.coco_weights is None:
+        raise WeightsError(
+            f"--weights coco: torchvision has no pretrained {spec.name}; give a file, or random for timing only"
+        )
     weights = get_weight(spec.coco_weights)
     try:
         module: nn.Module = resolve(spec.target)(weights=weights, progress=False)
@@ -188,6 +192,8 @@ def _load_file(spec: ModelSpec, source: WeightsSource, classes: Sequence[str] | 
 def _is_torchvisions(path: Path, spec: ModelSpec) -> bool:
     from torchvision.models import get_weight
 
+    if spec.coco_weights is None:
+        return False
     # Its file names end in the first eight digits of the file's SHA-256: ..._coco-258fb6c6.pth
     prefix = Path(urlparse(get_weight(spec.coco_weights).url).path).stem.rpartition("-")[2]
     if path.suffix != ".pth":

@@ -24,12 +24,13 @@ class ModelSpec:
     Attributes:
         name: what the user types and the first half of a variant's id. It is API.
         target: dotted target of the callable that builds it.
-        coco_weights: name of torchvision's pretrained weights, or None for a user's own detector.
+        coco_weights: name of torchvision's pretrained weights, or None where there are none.
         has_masks: it predicts instance masks beside boxes.
         frozen_norm: its backbone's batch norm is `FrozenBatchNorm2d`, as in torchvision's pretrained form.
         checkpoint: file name of the packaged checkpoint that fits it, or None.
         class_key: the parameter whose first dimension counts the classes, background included.
         rows_per_class: rows of that parameter a class (anchors a location in one-stage heads).
+        own: it is a user's own detector, named as `package.module:callable`.
     """
 
     name: str
@@ -40,16 +41,12 @@ class ModelSpec:
     checkpoint: str | None = None
     class_key: str = _ROI_CLASSES
     rows_per_class: int = 1
+    own: bool = False
 
     @property
     def packaged(self) -> bool:
         """Whether a checkpoint for it comes with detq."""
         return self.checkpoint is not None
-
-    @property
-    def own(self) -> bool:
-        """Whether it is a user's own detector, named as `package.module:callable`."""
-        return self.coco_weights is None
 
 
 MODELS: tuple[ModelSpec, ...] = (
@@ -71,10 +68,22 @@ MODELS: tuple[ModelSpec, ...] = (
         "FasterRCNN_ResNet50_FPN_Weights.COCO_V1",
     ),
     ModelSpec(
+        "maskrcnn_mobilenet_v3_large_fpn",
+        "detq.models.maskrcnn_mobilenet:maskrcnn_mobilenet_v3_large_fpn",
+        has_masks=True,
+    ),
+    ModelSpec(
         "maskrcnn_resnet50_fpn",
         f"{_DETECTION}:maskrcnn_resnet50_fpn",
         "MaskRCNN_ResNet50_FPN_Weights.COCO_V1",
         has_masks=True,
+    ),
+    ModelSpec(
+        "maskrcnn_resnet50_fpn_v2",
+        f"{_DETECTION}:maskrcnn_resnet50_fpn_v2",
+        "MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1",
+        has_masks=True,
+        frozen_norm=False,
     ),
     ModelSpec(
         "retinanet_resnet50_fpn",
@@ -109,7 +118,7 @@ def find_model(name: str) -> ModelSpec:
         UnknownNameError: no such model; the message offers close matches.
     """
     if ":" in name:
-        return ModelSpec(name, name, frozen_norm=False)
+        return ModelSpec(name, name, frozen_norm=False, own=True)
     if name not in _BY_NAME:
         raise unknown_name("model", name, _BY_NAME)
     return _BY_NAME[name]

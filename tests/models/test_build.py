@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 from torchvision.models import get_weight
+from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.backbone_utils import mobilenet_backbone, resnet_fpn_backbone
 from torchvision.ops import FrozenBatchNorm2d
 
@@ -26,7 +27,7 @@ def _offer_as_torchvisions(spec, module: nn.Module, home: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("spec", MODELS, ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", [spec for spec in MODELS if spec.coco_weights], ids=lambda spec: spec.name)
 def test_a_model_has_the_modules_that_torchvision_gives_it_with_its_own_weights(spec, tmp_path, monkeypatch):
     """Every source of weights gives the same graph: FrozenBatchNorm2d in the backbone, whatever torchvision does."""
     ours = build_module(spec, 91)
@@ -35,7 +36,7 @@ def test_a_model_has_the_modules_that_torchvision_gives_it_with_its_own_weights(
     theirs = load_model(spec, parse_weights("coco", spec))
     offered.unlink()  # pytest keeps folders of several runs, and these are large
     # torchvision sets eps to 0 for ResNet-50 weights that were trained before FrozenBatchNorm2d had one.
-    assert norm_eps(theirs.module) == (0.0 if "resnet50" in spec.name else norm_eps(ours))
+    assert norm_eps(theirs.module) == (0.0 if "resnet50" in spec.name and spec.frozen_norm else norm_eps(ours))
     assert str(ours) == str(theirs.module).replace("eps=0.0)", "eps=1e-05)")
     assert all(torch.equal(value, theirs.module.state_dict()[key]) for key, value in ours.state_dict().items())
     assert theirs.classes[2] == "car"
@@ -52,6 +53,25 @@ def test_the_frozen_backbones_are_those_of_torchvisions_backbone_builders():
     assert str(mobilenet.backbone) == str(
         mobilenet_backbone(backbone_name="mobilenet_v3_large", weights=None, fpn=True)
     )
+
+
+def test_the_mobilenet_mask_rcnn_is_torchvisions_with_the_car_detectors_boxes():
+    """The car detector's state dict fits it but for the mask head, and so do its anchors, levels and thresholds."""
+    boxes = build_module(find_model("fasterrcnn_mobilenet_v3_large_fpn"), 2)
+    masks = build_module(find_model("maskrcnn_mobilenet_v3_large_fpn"), 2)
+    assert isinstance(masks, MaskRCNN)
+    missing, unexpected = masks.load_state_dict(boxes.state_dict(), strict=False)
+    assert unexpected == []
+    assert {key.split(".")[1] for key in missing} == {"mask_head", "mask_predictor"}
+    assert sum(masks.state_dict()[key].numel() for key in missing) * 2 <= 8_000_000  # bytes in fp16
+    assert masks.rpn.score_thresh == boxes.rpn.score_thresh == 0.05
+    assert str(masks.rpn) == str(boxes.rpn)
+    image = [torch.rand(3, 120, 160, generator=torch.Generator().manual_seed(0))]
+    with torch.inference_mode():
+        (found,), (expected,) = masks(image), boxes(image)
+    assert len(found["boxes"])
+    assert all(torch.equal(found[key], value) for key, value in expected.items())
+    assert found["masks"].shape == (len(found["boxes"]), 1, 120, 160)
 
 
 def test_ssdlite_keeps_its_batch_norm():

@@ -231,6 +231,15 @@ def test_without_network_and_cache_the_message_says_which_file_to_put_where(tmp_
     assert "\n" not in message
 
 
+def test_a_model_without_pretrained_weights_says_so():
+    """torchvision has the parts of this one, but never trained it."""
+    spec = find_model("maskrcnn_mobilenet_v3_large_fpn")
+    with pytest.raises(
+        WeightsError, match="torchvision has no pretrained maskrcnn_mobilenet_v3_large_fpn; give a file"
+    ):
+        load_model(spec, parse_weights("coco", spec))
+
+
 @pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 cut off"])
 def test_a_damaged_file_in_torchvisions_cache_is_one_sentence(content, tmp_path, monkeypatch):
     """A download that was cut off stays in the cache; the message says which file to replace."""
