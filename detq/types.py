@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detq.boxes import as_boxes, box_area
+from detq.masks import Masks, RleMasks, as_rle
 
 __all__ = ["Detections", "GroundTruth", "Sample", "select_classes"]
 
-Mask = NDArray[np.bool_]
+AnyMasks = NDArray[np.bool_] | Masks
 
 
 def _vector(name: str, values: object, dtype: type, length: int) -> NDArray[Any]:
@@ -28,9 +29,13 @@ def _vector(name: str, values: object, dtype: type, length: int) -> NDArray[Any]
     return array
 
 
-def _masks(masks: object, length: int) -> Mask | None:
+def _masks(masks: object, length: int) -> AnyMasks | None:
     if masks is None:
         return None
+    if isinstance(masks, Masks):
+        if len(masks) != length:
+            raise ValueError(f"masks must be {length} to go with {length} boxes, got {len(masks)}")
+        return masks
     array = np.asarray(masks, dtype=np.bool_)
     if array.ndim != 3 or len(array) != length:
         raise ValueError(
@@ -47,13 +52,14 @@ class Detections:
         boxes: float32 `(N, 4)`, xyxy, pixels of the upright image.
         scores: float32 `(N,)`, in [0, 1].
         labels: int64 `(N,)`, indices into the class names that go with it.
-        masks: bool `(N, height, width)`, or None for a detector without masks.
+        masks: bool `(N, height, width)` or `detq.masks.Masks`, which stay small; None for a detector without masks.
+            `detq.masks.full_size(masks)` gives the array of either.
     """
 
     boxes: NDArray[np.float32]
     scores: NDArray[np.float32]
     labels: NDArray[np.int64]
-    masks: Mask | None = None
+    masks: AnyMasks | None = None
 
     def __post_init__(self) -> None:
         boxes = as_boxes(self.boxes)
@@ -69,6 +75,10 @@ class Detections:
         """Return the detections that an index array, boolean mask or slice selects."""
         masks = None if self.masks is None else self.masks[keep]
         return Detections(self.boxes[keep], self.scores[keep], self.labels[keep], masks)
+
+    def compact(self) -> Detections:
+        """Return them with masks as run lengths, which take kilobytes where full-size masks take gigabytes."""
+        return _compact(self)
 
     @classmethod
     def empty(cls) -> Detections:
@@ -87,14 +97,14 @@ class GroundTruth:
             All False by default.
         areas_px: float64 `(N,)`: the area that decides an object's size class in COCO's metrics (the polygon's, where
             there is one). The box's by default.
-        masks: bool `(N, height, width)`, or None where the data set has none.
+        masks: bool `(N, height, width)` or `detq.masks.Masks`; None where the data set has none or did not read them.
     """
 
     boxes: NDArray[np.float32]
     labels: NDArray[np.int64]
     crowd: NDArray[np.bool_] = None  # type: ignore[assignment]  # None stands for the default above
     areas_px: NDArray[np.float64] = None  # type: ignore[assignment]
-    masks: Mask | None = None
+    masks: AnyMasks | None = None
 
     def __post_init__(self) -> None:
         boxes = as_boxes(self.boxes)
@@ -113,6 +123,10 @@ class GroundTruth:
         """Return the objects that an index array, boolean mask or slice selects."""
         masks = None if self.masks is None else self.masks[keep]
         return GroundTruth(self.boxes[keep], self.labels[keep], self.crowd[keep], self.areas_px[keep], masks)
+
+    def compact(self) -> GroundTruth:
+        """Return them with masks as run lengths, which take kilobytes where full-size masks take gigabytes."""
+        return _compact(self)
 
     @classmethod
     def empty(cls) -> GroundTruth:
@@ -151,6 +165,13 @@ class Sample:
 
 
 Found = TypeVar("Found", Detections, GroundTruth)
+
+
+def _compact(found: Found) -> Found:
+    if found.masks is None or isinstance(found.masks, RleMasks):
+        return found
+    size = found.masks.size if isinstance(found.masks, Masks) else found.masks.shape[1:]
+    return replace(found, masks=RleMasks(as_rle(found.masks), size))
 
 
 def select_classes(found: Found, classes: Sequence[str], wanted: Sequence[str]) -> Found:

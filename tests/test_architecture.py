@@ -19,6 +19,7 @@ LAYERS = (
     ("errors",),
     ("files", "out_folder", "records", "targets"),
     ("boxes",),
+    ("masks",),
     ("types", "tensors"),
     ("datasets", "metrics", "models", "quantization"),
     ("variants",),

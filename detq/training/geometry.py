@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detq.boxes import box_area, clip_boxes
+from detq.masks import full_size
 from detq.types import GroundTruth
 
 __all__ = ["LEAST_SIDE_PX", "LEAST_VISIBLE", "Example", "Image", "crop", "drop_degenerate", "flip", "pad"]
@@ -27,7 +28,7 @@ def flip(image: Image, truth: GroundTruth) -> Example:
     width = np.float32(image.shape[1])
     boxes = truth.boxes.copy()
     boxes[:, [0, 2]] = width - truth.boxes[:, [2, 0]]
-    masks = None if truth.masks is None else truth.masks[:, :, ::-1]
+    masks = None if truth.masks is None else full_size(truth.masks)[:, :, ::-1]
     return image[:, ::-1], GroundTruth(boxes, truth.labels, truth.crowd, truth.areas_px, masks)
 
 
@@ -44,7 +45,7 @@ def crop(image: Image, truth: GroundTruth, window: tuple[int, int, int, int]) ->
     keep = share >= LEAST_VISIBLE
     masks = None
     if truth.masks is not None:
-        masks = truth.masks[:, top:bottom, left:right]
+        masks = full_size(truth.masks)[:, top:bottom, left:right]
         keep &= masks.any(axis=(1, 2))
     cut = GroundTruth(boxes, truth.labels, truth.crowd, truth.areas_px * share, masks)
     return image[top:bottom, left:right], drop_degenerate(cut[keep])
@@ -68,7 +69,7 @@ def pad(image: Image, truth: GroundTruth, size: tuple[int, int], corner: tuple[i
     masks = None
     if truth.masks is not None:
         masks = np.zeros((len(truth), size[1], size[0]), np.bool_)
-        masks[:, y : y + height, x : x + width] = truth.masks
+        masks[:, y : y + height, x : x + width] = full_size(truth.masks)
     boxes = truth.boxes + np.asarray([x, y, x, y], np.float32)
     return canvas, GroundTruth(boxes, truth.labels, truth.crowd, truth.areas_px, masks)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from detq.errors import DetqError
+from detq.masks import full_size
 from detq.tensors import as_tensor
 from detq.training.augment import batch_short_side
 from detq.training.config import TrainConfig
@@ -96,7 +97,7 @@ def as_target(sample: Sample, device: str) -> dict[str, Tensor]:
         "labels": torch.from_numpy(truth.labels + 1).to(device),
     }
     if truth.masks is not None:
-        target["masks"] = torch.from_numpy(truth.masks.astype(np.uint8)).to(device)
+        target["masks"] = torch.from_numpy(full_size(truth.masks).astype(np.uint8)).to(device)
     return target
 
 
