@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detq.masks import InstanceMasks, Masks, PastedMasks
 from detq.types import Detections
 from detq.variants import Variant, find_variant
 
@@ -32,6 +33,7 @@ class Predictor:
         variant: which model with which recipe.
         weights: where the parameters come from.
         meaningful: False for random parameters, whose detections say nothing.
+        has_masks: it finds instance masks beside boxes.
         proof: what runs in int8, or None when it was not asked for.
         weight_bytes: of all parameters and buffers of `module`.
         fp32_weight_bytes: the same of the fp32 module that it was made from.
@@ -52,16 +54,18 @@ class Predictor:
         self.classes = loaded.classes
         self.weights: WeightsSource = loaded.source
         self.meaningful = loaded.meaningful
+        self.has_masks = _has_masks(variant, module)
         self.weight_bytes = weight_bytes
         self.fp32_weight_bytes = fp32_weight_bytes
         self.proof = proof
 
-    def predict(self, image: Image, *, masks: bool = False) -> Detections:
+    def predict(self, image: Image, *, masks: bool = True) -> Detections:
         """Return what the detector finds in one image, best score first.
 
         Args:
             image: uint8 `(height, width, 3)`, RGB.
-            masks: also return masks, bool `(N, height, width)`, for models that have them.
+            masks: with the masks of models that have them, as `detq.masks.Masks`. They are the module's own output, a
+                float for every pixel in torchvision's: who keeps many should keep `compact()` of each.
         """
         import torch
 
@@ -69,30 +73,44 @@ class Predictor:
 
         with torch.inference_mode():
             (found,) = self.module([as_tensor(image)])
-        return as_detections(found, masks=masks)
+        return as_detections(found, image.shape[:2], masks=masks)
 
     def __call__(self, image: Image) -> Detections:
         """Return `predict(image)`."""
         return self.predict(image)
 
 
-def as_detections(found: dict[str, Any], *, masks: bool = False) -> Detections:
+def _has_masks(variant: Variant, module: nn.Module) -> bool:
+    """Return whether a model of the list is one with masks, or a user's own has torchvision's RoI heads with them."""
+    ask = getattr(getattr(module, "roi_heads", None), "has_mask", None)
+    return variant.model_spec.has_masks or (callable(ask) and bool(ask()))
+
+
+def as_detections(found: dict[str, Any], size: tuple[int, ...] | None = None, *, masks: bool = True) -> Detections:
     """Convert one image's answer of a torchvision detector: label k becomes k - 1, background (0) drops out.
 
     Args:
-        found: tensors "boxes" `(N, 4)`, "scores" `(N,)`, "labels" `(N,)`, and, for models that have them, "masks"
-            `(N, 1, height, width)` as probabilities.
-        masks: convert the masks too, at probability 0.5.
+        found: tensors "boxes" `(N, 4)`, "scores" `(N,)`, "labels" `(N,)`, and, for models that have them, "masks" as
+            probabilities: `(N, 1, height, width)` of the image, or `(N, 1, M, M)` to be pasted into the boxes.
+        size: (height, width) of the image; without it masks are taken to be of the image's size.
+        masks: carry the masks along. That costs nothing before somebody asks for them.
     """
     boxes, scores = found["boxes"].numpy(), found["scores"].numpy()
     labels = found["labels"].numpy().astype(np.int64) - 1
-    pasted = found["masks"].numpy()[:, 0] >= 0.5 if masks and "masks" in found else None
-    detections = Detections(boxes, scores, labels, pasted)
+    carried = _carry(found["masks"].numpy(), boxes, size) if masks and "masks" in found else None
+    detections = Detections(boxes, scores, labels, carried)
     if (labels < 0).any():
         detections = detections[labels >= 0]
     if (np.diff(detections.scores) > 0).any():
         detections = detections[np.argsort(-detections.scores, kind="stable")]
     return detections
+
+
+def _carry(values: NDArray[Any], boxes: NDArray[np.float32], size: tuple[int, ...] | None) -> Masks:
+    values = values[:, 0] if values.ndim == 4 else values
+    if size is None or values.shape[1:] == tuple(size):
+        return PastedMasks(values)
+    return InstanceMasks(values, boxes, (size[0], size[1]))
 
 
 def build_predictor(

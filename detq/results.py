@@ -84,6 +84,7 @@ class Accuracy:
         coco: AP and its relatives; None where undefined.
         matching: one-to-one matching.
         difference: variant − fp32 with its paired interval, by metric; None for fp32 itself.
+        masks: AP and its relatives for masks; None where the model or the data has none.
     """
 
     report_class: str | None
@@ -91,6 +92,7 @@ class Accuracy:
     coco: dict[str, float | None]
     matching: dict[str, float | None]
     difference: dict[str, Interval | None] | None
+    masks: dict[str, float | None] | None = None
 
 
 @dataclass(frozen=True)

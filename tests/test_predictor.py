@@ -76,8 +76,22 @@ def test_masks_are_cut_at_half():
         "labels": torch.ones(1, dtype=torch.int64),
         "masks": torch.tensor([[[[0.4, 0.5], [0.6, 0.0]]]]),
     }
-    assert as_detections(answer, masks=True).masks.tolist() == [[[False, True], [True, False]]]
-    assert as_detections(answer).masks is None
+    assert as_detections(answer).masks.full().tolist() == [[[False, True], [True, False]]]
+    assert as_detections(answer, masks=False).masks is None
+
+
+def test_small_masks_are_pasted_into_their_boxes_when_somebody_asks():
+    """An engine that leaves pasting to the reader answers with a square of probabilities a box."""
+    answer = {
+        "boxes": torch.tensor([[4.0, 2, 12, 10]]),
+        "scores": torch.ones(1),
+        "labels": torch.ones(1, dtype=torch.int64),
+        "masks": torch.ones(1, 1, 28, 28),
+    }
+    full = as_detections(answer, (20, 30)).masks.full()
+    assert full.shape == (1, 20, 30)
+    assert full[0, 2:10, 4:12].all()
+    assert full.sum() <= 10 * 10
 
 
 def test_nothing_found_is_an_ordinary_case():

@@ -76,6 +76,14 @@ def train_command(
             help="Proposals an image that a two-stage detector's second stage learns from; default: the model's own.",
         ),
     ] = None,
+    freeze: Annotated[
+        str | None,
+        typer.Option(
+            "--freeze",
+            metavar="PART",
+            help="Leave a part as it is: `backbone`, `all-but-heads`, or `all-but-mask` to add masks to a detector.",
+        ),
+    ] = None,
     augment: Annotated[
         bool, typer.Option("--augment/--no-augment", help="Flip, crop, recolour and blur the images.")
     ] = True,
@@ -134,6 +142,7 @@ def train_command(
         weight_decay=weight_decay,
         min_sizes=_sizes(min_sizes),
         rois_per_image=rois_per_image,
+        freeze=freeze,
         augment=augment,
         val_limit=val_limit,
         seed=seed,

@@ -66,6 +66,11 @@ class Dataset(abc.ABC):
         return (self.load(index) for index in range(len(self)))
 
     @property
+    def has_masks(self) -> bool:
+        """Whether every object has an instance mask, which `load` and `target` decode where `masks` is set."""
+        return False
+
+    @property
     def ignored(self) -> Mapping[str, int]:
         """Boxes left out in the annotations read up to now, by class name: by the class map, or without an area."""
         return {}

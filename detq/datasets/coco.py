@@ -103,6 +103,12 @@ class CocoDataset(Dataset):
         return frame_sizes(self.image_path(index))[0]
 
     @property
+    def has_masks(self) -> bool:
+        """Whether every object that the class map keeps has a segmentation; the JSON is read once more for that."""
+        kept = self._labels >= 0
+        return bool(kept.any()) and all(found for found, keep in zip(self._read(), kept, strict=True) if keep)
+
+    @property
     def ignored(self) -> Mapping[str, int]:
         """Boxes left out in the images read up to now: of categories that the map leaves out, or without an area."""
         return dict(self._left_out.counts)
@@ -124,10 +130,14 @@ class CocoDataset(Dataset):
         return f"{self._path}, annotation id {self._tables.annotation_ids[row]} (image {image})"
 
     def _masks(self, rows: NDArray[np.int64], size: tuple[int, int]) -> NDArray[np.bool_]:
+        segmentations = self._read()
+        found = [decode_segmentation(segmentations[row], size, self._where(row)) for row in rows]
+        return np.asarray(found, np.bool_).reshape(len(rows), size[1], size[0])
+
+    def _read(self) -> list[Any]:
         if self._segmentations is None:
             self._segmentations = read_segmentations(self._path)
-        found = [decode_segmentation(self._segmentations[row], size, self._where(row)) for row in rows]
-        return np.asarray(found, np.bool_).reshape(len(rows), size[1], size[0])
+        return self._segmentations
 
     def _fingerprint(self) -> hashlib._Hash:
         digest = super()._fingerprint()

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detq.masks import as_rle
 from detq.metrics.bootstrap import Interval, draw_weights, percentile_interval
 from detq.metrics.curves import average_precision_plan, average_precisions
+from detq.metrics.overlap import mask_areas
 from detq.types import Detections, GroundTruth
 
 __all__ = ["AP_METRICS", "CocoResult", "coco_evaluate", "paired_ap_difference"]
@@ -20,7 +22,7 @@ AP_METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 
 @dataclass(frozen=True)
 class CocoResult:
-    """COCO's twelve numbers for boxes, each in [0, 1], or None where there is nothing to find.
+    """COCO's twelve numbers for boxes or masks, each in [0, 1], or None where there is nothing to find.
 
     Attributes:
         AP: average precision, mean over IoU 0.50, 0.55, … 0.95 and over classes.
@@ -52,14 +54,15 @@ class CocoResult:
 
 
 def coco_evaluate(
-    detections: Sequence[Detections], truths: Sequence[GroundTruth], classes: Sequence[str]
+    detections: Sequence[Detections], truths: Sequence[GroundTruth], classes: Sequence[str], *, masks: bool = False
 ) -> CocoResult:
-    """Return COCO's box metrics.
+    """Return COCO's box metrics, or its mask metrics.
 
     Args:
         detections: one for each image, labels as indices into `classes`; the best 100 of each class count.
         truths: the same images in the same order.
         classes: the classes to evaluate; one without objects is left out of every mean, as COCO does.
+        masks: compare masks instead of boxes (COCO's `iouType="segm"`). An object's size class is that of `areas_px`.
 
     Raises:
         ValueError: unequal lengths, or a label that is no index into `classes`.
@@ -69,8 +72,8 @@ def coco_evaluate(
         return CocoResult(*[None] * 12)
     from faster_coco_eval import COCOeval_faster
 
-    truth, found = _datasets(detections, truths, classes)
-    evaluation = COCOeval_faster(truth, found, "bbox", print_function=_quiet)
+    truth, found = _datasets(detections, truths, classes, masks=masks)
+    evaluation = COCOeval_faster(truth, found, "segm" if masks else "bbox", print_function=_quiet)
     evaluation.evaluate()
     evaluation.accumulate()
     return _summary(
@@ -84,6 +87,7 @@ def paired_ap_difference(
     truths: Sequence[GroundTruth],
     classes: Sequence[str],
     *,
+    masks: bool = False,
     replicates: int = 1000,
     seed: int = 0,
 ) -> dict[str, Interval | None]:
@@ -96,6 +100,7 @@ def paired_ap_difference(
         candidate: detections of the other variant.
         truths: the same images in the same order.
         classes: the classes to evaluate.
+        masks: compare masks instead of boxes.
         replicates: number of draws.
         seed: decides the draws.
 
@@ -105,7 +110,7 @@ def paired_ap_difference(
     plans = []
     for detections in (reference, candidate):
         _check(detections, truths, classes)
-        plans.append(average_precision_plan(detections, truths, len(classes)))
+        plans.append(average_precision_plan(detections, truths, len(classes), masks=masks))
 
     def difference(weights: NDArray[np.int64]) -> NDArray[np.float64]:
         before, after = (_average(average_precisions(plan, weights)) for plan in plans)
@@ -130,7 +135,9 @@ def _check(detections: Sequence[Detections], truths: Sequence[GroundTruth], clas
             raise ValueError(f"labels must be indices into {len(classes)} classes, got {item.labels}")
 
 
-def _datasets(detections: Sequence[Detections], truths: Sequence[GroundTruth], classes: Sequence[str]) -> list[Any]:
+def _datasets(
+    detections: Sequence[Detections], truths: Sequence[GroundTruth], classes: Sequence[str], *, masks: bool
+) -> list[Any]:
     from faster_coco_eval import COCO
 
     annotations: list[list[dict[str, Any]]] = [[], []]
@@ -145,18 +152,41 @@ def _datasets(detections: Sequence[Detections], truths: Sequence[GroundTruth], c
             {"image_id": image, "category_id": label + 1, "bbox": box, "area": box[2] * box[3], "score": score}
             for box, label, score in scored
         ]
+        if masks:
+            _add_masks(annotations[0], truth)
+            _add_masks(annotations[1], found)
+            for row, area in zip(_last(annotations[1], found), mask_areas(found).tolist(), strict=True):
+                row["area"] = area
+    # The library asks for an image's size where it compares masks.
+    sizes = [_size(*pair) if masks else {} for pair in zip(detections, truths, strict=True)]
     result = []
     for rows_of in annotations:
         data = COCO(print_function=_quiet)
         # Ids start at 1: in the library 0 also means "unmatched".
         data.dataset = {
-            "images": [{"id": image} for image in range(1, len(truths) + 1)],
+            "images": [{"id": image, **size} for image, size in enumerate(sizes, start=1)],
             "categories": [{"id": label, "name": name} for label, name in enumerate(classes, start=1)],
             "annotations": [{"id": number, **row} for number, row in enumerate(rows_of, start=1)],
         }
         data.createIndex()
         result.append(data)
     return result
+
+
+def _add_masks(rows: list[dict[str, Any]], item: Detections | GroundTruth) -> None:
+    runs = [] if item.masks is None else as_rle(item.masks)
+    for row, rle in zip(_last(rows, item), runs, strict=True):
+        row["segmentation"] = rle
+
+
+def _last(rows: list[dict[str, Any]], item: Detections | GroundTruth) -> list[dict[str, Any]]:
+    return rows[len(rows) - len(item) :]
+
+
+def _size(found: Detections, truth: GroundTruth) -> dict[str, int]:
+    runs = [rle for item in (found, truth) if item.masks is not None for rle in as_rle(item.masks[:1])]
+    height, width = runs[0]["size"] if runs else (0, 0)
+    return {"height": height, "width": width}
 
 
 def _xywh(found: Detections | GroundTruth) -> list[list[float]]:

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from detq.metrics.matching import crowd_iou, greedy_match
+from detq.metrics.matching import greedy_match
+from detq.metrics.overlap import crowd_iou, crowd_mask_iou, mask_areas
 from detq.types import Detections, GroundTruth
 
 __all__ = [
@@ -88,7 +89,7 @@ class AveragePrecisionPlan:
 
 
 def average_precision_plan(
-    detections: Sequence[Detections], truths: Sequence[GroundTruth], classes: int
+    detections: Sequence[Detections], truths: Sequence[GroundTruth], classes: int, *, masks: bool = False
 ) -> AveragePrecisionPlan:
     """Match every image once, at each of COCO's IoU thresholds and size classes.
 
@@ -96,6 +97,7 @@ def average_precision_plan(
         detections: one for each image; labels below `classes`.
         truths: the same images in the same order.
         classes: number of classes.
+        masks: match by the IoU of masks instead of boxes.
     """
     counts = np.zeros((len(truths), classes, _AREAS), np.int64)
     builder = _Builder()
@@ -104,20 +106,24 @@ def average_precision_plan(
         for image, (found, truth) in enumerate(zip(detections, truths, strict=True)):
             of_class, to_find = found.labels == label, truth.labels == label
             if of_class.any() or to_find.any():
-                matched[image] = _match(found[of_class], truth[to_find])
+                matched[image] = _match(found[of_class], truth[to_find], masks=masks)
                 counts[image, label] = matched[image].truths
         if matched:
             builder.add_class(label, classes, matched)
     return builder.plan(classes, counts.reshape(len(truths), classes * _AREAS))
 
 
-def _match(found: Detections, truth: GroundTruth) -> _Matched:
+def _match(found: Detections, truth: GroundTruth, *, masks: bool) -> _Matched:
     best = found[np.argsort(-found.scores, kind="stable")[:MAX_DETECTIONS]]
-    corners = best.boxes.astype(np.float64)
-    areas = (corners[:, 2] - corners[:, 0]) * (corners[:, 3] - corners[:, 1])
+    if masks:
+        areas, ious = mask_areas(best), crowd_mask_iou(best, truth)
+    else:
+        corners = best.boxes.astype(np.float64)
+        areas = (corners[:, 2] - corners[:, 0]) * (corners[:, 3] - corners[:, 1])
+        ious = crowd_iou(best.boxes, truth.boxes, truth.crowd)
     outside = (areas < _LOW) | (areas > _HIGH)
     ignore = truth.crowd | (truth.areas_px < _LOW) | (truth.areas_px > _HIGH)
-    matches = greedy_match(crowd_iou(best.boxes, truth.boxes, truth.crowd), IOU_THRESHOLDS, ignore, truth.crowd)
+    matches = greedy_match(ious, IOU_THRESHOLDS, ignore, truth.crowd)
     hit = matches >= 0
     # -1 picks the last column, an arbitrary value that `hit` masks; the extra column keeps that legal without truths.
     padded = np.concatenate([ignore, np.ones((_AREAS, 1), np.bool_)], axis=1)

@@ -14,9 +14,13 @@ from detq.metrics import report2024
 from detq.metrics.bootstrap import Interval, paired_difference
 from detq.metrics.coco import AP_METRICS, coco_evaluate, paired_ap_difference
 from detq.metrics.matching import MatchingScores, precision_recall_f1
+from detq.metrics.overlap import have_masks
 from detq.types import Detections, GroundTruth
 
-__all__ = ["DIFFERENCE_METRICS", "choose_report_class", "evaluate"]
+__all__ = ["DIFFERENCE_METRICS", "MASK_METRICS", "choose_report_class", "evaluate"]
+
+MASK_METRICS = tuple(f"mask_{name}" for name in AP_METRICS)
+"""The differences of mask AP, where there is any."""
 
 DIFFERENCE_METRICS = (*report2024.METRICS, *AP_METRICS)
 
@@ -71,9 +75,11 @@ def evaluate(
         * "report_class": a name, or None where no class was chosen;
         * "report": value of each of the report's metrics, None without a class or without images;
         * "coco": value of each field of `CocoResult`, None where undefined;
+        * "masks": the same for masks; None where the variant or the truths have none;
         * "matching": the thresholds, counts, precision, recall and f1 over all classes;
-        * "difference": for each of `DIFFERENCE_METRICS` "estimate", "low", "high" of variant − reference, or None
-          where undefined; the whole of it None for the reference itself, or without one.
+        * "difference": for each of `DIFFERENCE_METRICS`, and of `MASK_METRICS` where there are masks, "estimate",
+          "low", "high" of variant − reference, or None where undefined; the whole of it None for the reference itself,
+          or without one.
 
     Raises:
         UnknownNameError: `report_class` is no class.
@@ -82,6 +88,7 @@ def evaluate(
     chosen = choose_report_class(classes, report_class)
     result: dict[str, dict[str, Any]] = {}
     images: dict[str, NDArray[np.float64]] = {}
+    masked = _with_masks(predictions, truths)
     for variant, found in predictions.items():
         coco = coco_evaluate(found, truths, classes)
         if chosen is not None and truths:
@@ -93,19 +100,31 @@ def evaluate(
             "report_class": chosen,
             "report": _means(images.get(variant)),
             "coco": asdict(coco),
+            "masks": asdict(coco_evaluate(found, truths, classes, masks=True)) if variant in masked else None,
             "matching": _matching(precision_recall_f1(found, truths, score=score, iou=iou), score, iou),
             "difference": None,
         }
     for variant, entry in result.items():
         if reference in result and variant != reference:
-            ap = paired_ap_difference(
-                predictions[reference], predictions[variant], truths, classes, replicates=replicates, seed=seed
-            )
+            pair = predictions[reference], predictions[variant]
+            ap = paired_ap_difference(*pair, truths, classes, replicates=replicates, seed=seed)
+            if {reference, variant} <= masked:
+                of_masks = paired_ap_difference(*pair, truths, classes, masks=True, replicates=replicates, seed=seed)
+                ap |= {f"mask_{name}": found for name, found in of_masks.items()}
             report = _report_differences(images.get(reference), images.get(variant), replicates, seed)
             entry["difference"] = {
                 name: None if found is None else asdict(found) for name, found in (report | ap).items()
             }
     return result
+
+
+def _with_masks(predictions: Mapping[str, Sequence[Detections]], truths: Sequence[GroundTruth]) -> frozenset[str]:
+    """Return the variants whose masks can be judged; one that found nothing is among them if another one is."""
+    if not have_masks(truths):
+        return frozenset()
+    known = {variant for variant, found in predictions.items() if have_masks(found)}
+    silent = {variant for variant, found in predictions.items() if not any(map(len, found))}
+    return frozenset(known | silent if known else ())
 
 
 def _means(images: NDArray[np.float64] | None) -> dict[str, float | None]:

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from detq.boxes import as_boxes, box_area, box_intersection, box_iou
+from detq.metrics.overlap import crowd_iou
 from detq.types import Detections, GroundTruth
 
-__all__ = ["ImageMatches", "Match", "MatchingScores", "crowd_iou", "greedy_match", "match_image", "precision_recall_f1"]
+__all__ = ["ImageMatches", "Match", "MatchingScores", "greedy_match", "match_image", "precision_recall_f1"]
 
 
 class Match(NamedTuple):
@@ -72,22 +72,6 @@ class MatchingScores:
 
 def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
-
-
-def crowd_iou(boxes: ArrayLike, truths: ArrayLike, crowd: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return COCO's IoU, float64 `(N, M)`: with a crowd region it is the share of the *box* that lies in the region.
-
-    Args:
-        boxes: predictions, xyxy, `(N, 4)`.
-        truths: xyxy, `(M, 4)`.
-        crowd: bool `(M,)`.
-    """
-    ious = box_iou(boxes, truths)
-    if crowd.any():
-        areas = box_area(boxes)[:, None]
-        shared = box_intersection(boxes, as_boxes(truths)[crowd])
-        ious[:, crowd] = np.divide(shared, areas, out=np.zeros_like(shared), where=areas > 0)
-    return ious
 
 
 def greedy_match(

@@ -14,6 +14,7 @@ from detq.measure.environment import environment
 from detq.training.augment import DESCRIPTION
 from detq.training.config import TrainConfig
 from detq.training.data import Source
+from detq.training.freeze import describe_freeze
 from detq.training.precision import Compute
 from detq.training.schedule import FLOOR
 from detq.training.start import Start
@@ -74,7 +75,7 @@ def describe_training(config: TrainConfig, *, steps: int, images: int, short_sid
         "steps": steps,
         "epochs": round(steps * config.batch_size / images, 3),
         "batch_size": config.batch_size,
-        "optimizer": "AdamW, all layers trained, FrozenBatchNorm2d fixed",
+        "optimizer": f"AdamW, {describe_freeze(config)}, FrozenBatchNorm2d fixed",
         "learning_rate": config.learning_rate,
         "schedule": f"linear warm-up of {config.warmup_steps} steps, then cosine to {FLOOR:g} of the rate",
         "weight_decay": config.weight_decay,

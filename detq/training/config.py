@@ -8,9 +8,10 @@ from pathlib import Path
 
 from detq.errors import DetqError, unknown_name
 
-__all__ = ["PRECISIONS", "SourceSpec", "TrainConfig", "parse_source"]
+__all__ = ["FREEZES", "PRECISIONS", "SourceSpec", "TrainConfig", "parse_source"]
 
 PRECISIONS = ("auto", "fp32", "bf16")
+FREEZES = ("backbone", "all-but-heads", "all-but-mask")
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class TrainConfig:
             model's own.
         rois_per_image: proposals of an image that a two-stage detector's second stage learns from; None for the model's
             own, 512 in torchvision's. Half as many make a step a fifth faster.
+        freeze: which part stays as it is: "backbone" (with its FPN), "all-but-heads", "all-but-mask"; None for nothing.
         augment: flip, jitter, crop and blur the training images.
         val_limit: validate on so many images of each source; None for all.
         seed: decides the order, the augmentations, the model's sampling and new parameters.
@@ -95,6 +97,7 @@ class TrainConfig:
     clip_norm: float = 10.0
     min_sizes: tuple[int, ...] | None = None
     rois_per_image: int | None = None
+    freeze: str | None = None
     augment: bool = True
     val_limit: int | None = None
     seed: int = 0
@@ -113,6 +116,8 @@ class TrainConfig:
             raise DetqError(f"--epochs, --steps: expected one of the two, got {both}")
         if self.precision not in PRECISIONS:
             raise unknown_name("--precision", self.precision, PRECISIONS)
+        if self.freeze is not None and self.freeze not in FREEZES:
+            raise unknown_name("--freeze", self.freeze, FREEZES)
         if self.min_sizes is not None and (not self.min_sizes or min(self.min_sizes) < 32):
             raise DetqError(f"--min-sizes: expected short sides of 32 pixels or more, got {self.min_sizes}")
         self._check_counts()

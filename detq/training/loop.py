@@ -14,6 +14,7 @@ from detq.training.config import TrainConfig
 from detq.training.data import TrainingImages, batches
 from detq.training.fast import accelerated
 from detq.training.folder import Folder
+from detq.training.freeze import freeze
 from detq.training.interrupts import stop_signals
 from detq.training.learner import Learner
 from detq.training.losses import LossFile, Smoothed
@@ -52,7 +53,7 @@ class Loop:
             DetqError: a loss is not finite, or a file cannot be read or written.
         """
         config = self.config
-        module.to(self.compute.device).train()
+        freeze(module.to(self.compute.device).train(), config)
         exact = deterministic() if self.compute.device == "cpu" else contextlib.nullcontext()
         with accelerated(module, channels_last=True), exact, stop_signals() as stop:
             optimizer = make_optimizer(module, learning_rate=config.learning_rate, weight_decay=config.weight_decay)

@@ -28,6 +28,7 @@ from detq.training.checkpoint import Progressed
 from detq.training.config import SourceSpec, TrainConfig
 from detq.training.data import Source, TrainingImages, images_per_epoch
 from detq.training.folder import Folder
+from detq.training.freeze import freeze
 from detq.training.learner import default_short_sides
 from detq.training.loop import Loop
 from detq.training.losses import final_losses
@@ -56,10 +57,13 @@ def train(config: TrainConfig, progress: TrainProgress | None = None) -> dict[st
     spec = find_model(config.model)
     sources, validation = _open(config.data, "--data"), _open(config.val, "--val")
     classes = _common_classes([*sources, *validation])
+    if spec.has_masks:
+        _check_masks(sources, spec)
     compute = choose_compute(config.precision)
     with pinned_threads(config.threads):
         start = load_start(config, spec, classes)
         _limit_rois(start.module, config)
+        freeze(start.module, config)
         loop = Loop(
             config=config,
             steps=total_steps(
@@ -106,6 +110,15 @@ def _common_classes(sources: Sequence[Source]) -> tuple[str, ...]:
                 f"{', '.join(source.data.classes)}; merge or rename them with a map: DIR?map={first.classes[0]}=A,B"
             )
     return first.classes
+
+
+def _check_masks(sources: Sequence[Source], spec: ModelSpec) -> None:
+    for source in sources:
+        if not source.data.has_masks:
+            raise DataError(
+                f"--data {source.data.name}: expected an instance mask for every object, as {spec.name} learns from "
+                "them, found objects without; use a data set with masks, or a --model without"
+            )
 
 
 def _short_sides(config: TrainConfig, module: nn.Module, progress: TrainProgress) -> tuple[int, ...]:
@@ -182,7 +195,7 @@ def _announce(progress: TrainProgress, loop: Loop, start: Start, images: int) ->
         f"{config.threads} threads"
     )
     if start.fresh:
-        progress.say(f"{start.fresh} starts with random parameters: the weights do not have the data's classes")
+        progress.say(f"{start.fresh} starts with random parameters: the weights have nothing that fits")
 
 
 def _finished(folder: Folder) -> bool:

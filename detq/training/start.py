@@ -20,6 +20,7 @@ from detq.training.config import TrainConfig
 __all__ = ["Start", "file_sha256", "load_start"]
 
 BACKBONE = "backbone.body."
+MASK_HEAD = ("roi_heads.mask_head.", "roi_heads.mask_predictor.")
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Start:
         classes: torchvision's label k is `classes[k - 1]`.
         source: where its parameters come from.
         sha256: of the weights' file, or None without one.
-        fresh: the parts that start with random parameters: "", "predictor" or "all but the backbone".
+        fresh: the parts that start with random parameters: "", "the predictor", "the mask head", "all but the backbone"
+            or "everything".
     """
 
     module: nn.Module
@@ -74,6 +76,9 @@ def _from_file(config: TrainConfig, spec: ModelSpec, source: WeightsSource, clas
         module = build_module(spec, len(classes) + 1, seed=config.seed)
         fit(module, replace(backbone, tensors={**module.state_dict(), **backbone.tensors}), spec.name)
         return Start(module, tuple(classes), source, sha256, "all but the backbone")
+    if (with_mask_head := _with_mask_head(config, spec, state)) is not None:
+        named = config.classes or state.classes or tuple(classes)
+        return Start(with_mask_head, named, source, sha256, "the mask head")
     names = config.classes
     if names is None and state.classes is None and count_classes(state.tensors, spec) == len(classes) + 1:
         names = tuple(classes)  # a bare state dict of the data's class count
@@ -97,6 +102,17 @@ def _as_backbone(spec: ModelSpec, state: State) -> State | None:
     given = {key: value for key, value in given.items() if key in wanted or not key.endswith("num_batches_tracked")}
     fits = wanted == given.keys() and all(own[key].shape == value.shape for key, value in given.items())
     return State(state.path, given, None, state.norm_eps) if wanted and fits else None
+
+
+def _with_mask_head(config: TrainConfig, spec: ModelSpec, state: State) -> nn.Module | None:
+    """Return `spec`'s detector with a new mask head if `state` has all of it but that: a Faster R-CNN's, else None."""
+    count = count_classes(state.tensors, spec)
+    if not spec.has_masks or count is None or any(key.startswith(MASK_HEAD) for key in state.tensors):
+        return None
+    module = build_module(spec, count, seed=config.seed)
+    fresh = {key: value for key, value in module.state_dict().items() if key.startswith(MASK_HEAD)}
+    fit(module, replace(state, tensors={**fresh, **state.tensors}), spec.name)
+    return module
 
 
 def _with_new_predictor(start: Start, config: TrainConfig, spec: ModelSpec, classes: Sequence[str]) -> Start:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detq.boxes import box_iou
-from detq.metrics.matching import Match, crowd_iou, match_image, precision_recall_f1
+from detq.metrics.matching import Match, match_image, precision_recall_f1
+from detq.metrics.overlap import crowd_iou
 from detq.types import Detections, GroundTruth
 from tests.metrics.scenes import evaluation
 

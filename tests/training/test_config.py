@@ -50,6 +50,7 @@ def test_a_repeat_that_is_no_whole_number_from_one_is_a_sentence(value):
         ({"weight_decay": -1.0}, "--weight-decay"),
         ({"min_sizes": (16,)}, "--min-sizes"),
         ({"min_sizes": ()}, "--min-sizes"),
+        ({"freeze": "head"}, "unknown --freeze 'head'"),
         ({"precision": "fp16"}, "unknown --precision 'fp16'"),
     ],
 )

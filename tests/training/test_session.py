@@ -149,6 +149,35 @@ def test_a_loss_that_is_not_finite_stops_the_training_naming_step_and_images(squ
     assert not (tmp_path / "out" / "model.json").exists()
 
 
+def test_a_data_set_without_masks_cannot_train_a_mask_model(squares, tmp_path):
+    """It is named before anything is loaded or written."""
+    config = dataclasses.replace(_config(squares, tmp_path / "out"), model="maskrcnn_mobilenet_v3_large_fpn")
+    with pytest.raises(DataError, match=r"squares.*expected an instance mask for every object"):
+        train(config)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_frozen_part_comes_out_as_it_went_in(squares, tmp_path):
+    """Also its batch norms' statistics; the rest learns."""
+    config = _config(squares, tmp_path / "out", freeze="backbone", precision="fp32")
+    card = train(config)
+    assert "only rpn, roi_heads, head trained (--freeze backbone)" in card["training"]["optimizer"]
+    spec = find_model(config.model)
+    after = load_model(spec, parse_weights(str(config.out / "model.safetensors"), spec)).module.state_dict()
+    before = {name: value.half().to(value.dtype) for name, value in build_module(spec, 2).state_dict().items()}
+    changed = {name for name, value in after.items() if not value.equal(before[name])}
+    assert changed
+    assert {name.partition(".")[0] for name in changed} == {"head"}
+
+
+def test_a_part_that_the_model_does_not_have_cannot_be_the_only_one_to_learn(squares, tmp_path):
+    """Nothing is written for a training of nothing."""
+    config = _config(squares, tmp_path / "out", freeze="all-but-mask")
+    with pytest.raises(DetqError, match=r"--freeze all-but-mask: nothing of ssdlite.* would be left to train"):
+        train(config)
+    assert not (tmp_path / "out").exists()
+
+
 def test_values_beyond_fp16_are_refused_naming_the_tensor():
     """Stored as infinity they would ruin the model silently."""
     check_half({"fine": torch.tensor([65504.0, 1e-9, 1 - 1e-5]), "count": torch.tensor([2**40])})

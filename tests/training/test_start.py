@@ -53,6 +53,18 @@ def test_weights_for_other_classes_are_refused_unless_a_new_predictor_is_asked_f
     assert (start.classes, start.fresh) == (("dog",), "the predictor")
 
 
+def test_a_faster_r_cnns_weights_start_a_mask_r_cnn_with_a_new_mask_head(tmp_path):
+    """Everything else is the file's, to the bit."""
+    boxes, masks = (find_model(f"{kind}rcnn_mobilenet_v3_large_fpn") for kind in ("faster", "mask"))
+    old = build_module(boxes, 2, seed=5).state_dict()
+    save_state(tmp_path / "w.safetensors", build_module(boxes, 2, seed=5), ("car",), boxes.name)
+    start = load_start(_config(tmp_path / "w.safetensors"), masks, ("car",))
+    assert (start.classes, start.fresh) == (("car",), "the mask head")
+    new = start.module.state_dict()
+    assert all(new[name].equal(value) for name, value in old.items())
+    assert {name.split(".")[1] for name in new.keys() - old.keys()} == {"mask_head", "mask_predictor"}
+
+
 def test_as_many_other_classes_get_a_new_predictor_all_the_same(two_classes):
     """Rows that fit by number would start cats as cars."""
     start = load_start(_config(two_classes, new_predictor=True), SPEC, ("cat", "dog"))

@@ -88,6 +88,11 @@ class TrafficCamera(Dataset):
         """Return a scene's annotations without painting it."""
         return self._label(compose(self.seed, self._checked(index))).target
 
+    @property
+    def has_masks(self) -> bool:
+        """They are drawn with the scene."""
+        return True
+
     def check(self, progress: Progress | None = None) -> None:
         """Return at once: what is rendered has no files that could be wrong."""
 
