@@ -32,6 +32,14 @@ def test_the_ids_are_pinned():
         "maskrcnn_resnet50_fpn_v2-dynamic_int8",
         "retinanet_resnet50_fpn-fp32",
         "ssdlite320_mobilenet_v3_large-fp32",
+        "detectron2_maskrcnn_resnet50_fpn-fp32",
+        "detectron2_maskrcnn_resnet50_fpn-dynamic_int8",
+        "detectron2_maskrcnn_resnet101_fpn-fp32",
+        "detectron2_maskrcnn_resnet101_fpn-dynamic_int8",
+        "detectron2_fasterrcnn_resnet50_fpn-fp32",
+        "detectron2_fasterrcnn_resnet50_fpn-dynamic_int8",
+        "detectron2_fasterrcnn_resnet101_fpn-fp32",
+        "detectron2_fasterrcnn_resnet101_fpn-dynamic_int8",
     ]
 
 

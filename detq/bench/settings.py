@@ -126,17 +126,23 @@ _KINDS: Mapping[type, str] = {str: "string", list: "list of strings", dict: "tab
 def choose_models(text: str | None, project: Project) -> tuple[str, ...]:
     """Return the models that `--detq-models` means: the project's or the packaged ones by default, `all`, or names.
 
+    `all` are those that come with weights, packaged or torchvision's, and the project's.
+
     Raises:
         UnknownNameError: no such model; the message offers close matches.
     """
     if text is None:
         return project.models or tuple(model.name for model in MODELS if model.packaged)
     if text.strip() == "all":
-        return tuple(dict.fromkeys([*(model.name for model in MODELS), *(project.models or ())]))
+        return tuple(dict.fromkeys([*_with_weights(), *(project.models or ())]))
     names = dict.fromkeys(name.strip() for name in text.split(",") if name.strip())
     if not names:
         raise UnknownNameError(f"--detq-models {text!r}: expected `all` or names separated by commas")
     return tuple(find_model(name).name for name in names)
+
+
+def _with_weights() -> Iterable[str]:
+    return (model.name for model in MODELS if model.packaged or model.coco_weights is not None)
 
 
 def known_models(models: Iterable[str]) -> frozenset[str]:

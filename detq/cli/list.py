@@ -43,6 +43,7 @@ def _gather() -> dict[str, Any]:
                 "packaged_weights_installed": model.checkpoint is not None
                 and (CHECKPOINTS / model.checkpoint).is_file(),
                 "coco_weights": model.coco_weights,
+                "detectron2_config": model.config,
             }
             for model in MODELS
         ],
@@ -117,6 +118,10 @@ def _show(found: dict[str, Any]) -> None:
 
 
 def _weights(model: dict[str, Any]) -> str:
-    if not model["packaged_weights"]:
-        return "coco"
-    return "packaged, coco" if model["packaged_weights_installed"] else "coco (packaged: missing)"
+    packaged = "packaged" if model["packaged_weights_installed"] else "packaged (missing)"
+    kinds = {
+        packaged: model["packaged_weights"],
+        "coco": model["coco_weights"] is not None,
+        "import-detectron2": model["detectron2_config"] is not None,
+    }
+    return ", ".join(kind for kind, has in kinds.items() if has) or "your own file"

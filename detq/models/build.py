@@ -14,10 +14,10 @@ from detq.targets import resolve
 if TYPE_CHECKING:
     from detq.models.zoo import ModelSpec
 
-__all__ = ["build_module", "coco_classes", "norm_eps", "set_norm_eps"]
+__all__ = ["build_module", "coco_classes", "config_of", "norm_eps", "set_norm_eps"]
 
 
-def build_module(spec: ModelSpec, num_classes: int, *, seed: int = 0) -> nn.Module:
+def build_module(spec: ModelSpec, num_classes: int, *, seed: int = 0, config: str | None = None) -> nn.Module:
     """Return `spec`'s torchvision module in eval mode with random parameters, the same for the same seed.
 
     torchvision puts `FrozenBatchNorm2d` into the backbone only together with pretrained weights; without them it builds
@@ -28,14 +28,25 @@ def build_module(spec: ModelSpec, num_classes: int, *, seed: int = 0) -> nn.Modu
         spec: a model of the zoo.
         num_classes: classes of the predictor, background included.
         seed: of the random parameters.
+        config: for Detectron2's models what `config_of` returned; by default that of the model zoo.
     """
     builder = resolve(spec.target)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module: nn.Module = builder(weights=None, weights_backbone=None, num_classes=num_classes, progress=False)
+        module: nn.Module
+        if spec.config is None:
+            module = builder(weights=None, weights_backbone=None, num_classes=num_classes, progress=False)
+        else:
+            module = builder(config or spec.config, num_classes=num_classes)
     if spec.frozen_norm:
         _freeze_norm(module.get_submodule("backbone"))
     return module.eval()
+
+
+def config_of(module: nn.Module) -> str | None:
+    """Return the Detectron2 config that `module` was built from, as one line of JSON, or None for other detectors."""
+    config: str | None = getattr(module, "detectron2_config", None)
+    return config
 
 
 def _freeze_norm(module: nn.Module) -> None:
@@ -65,10 +76,11 @@ def coco_classes(spec: ModelSpec) -> tuple[str, ...]:
     """Return the 90 names behind torchvision's COCO labels 1 to 90 (ten of them "N/A"), without "__background__".
 
     All of its detectors have the same; one without pretrained weights has them too when it was trained on COCO.
+    Detectron2's have the 80 names that are names.
     """
     from torchvision.models import get_weight
 
     from detq.models.zoo import MODELS
 
     categories: list[str] = get_weight(spec.coco_weights or MODELS[0].coco_weights).meta["categories"]
-    return tuple(categories[1:])
+    return tuple(name for name in categories[1:] if spec.config is None or name != "N/A")

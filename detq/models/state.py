@@ -15,7 +15,7 @@ from torch import nn
 
 from detq.errors import WeightsError
 from detq.files import atomic_path
-from detq.models.build import build_module, norm_eps, set_norm_eps
+from detq.models.build import build_module, config_of, norm_eps, set_norm_eps
 from detq.models.zoo import MODELS, ModelSpec
 
 __all__ = ["State", "count_classes", "fit", "read_state", "save_state"]
@@ -32,12 +32,14 @@ class State:
         tensors: parameters and buffers by their name in the module.
         classes: the class names that the file brings, or None. Label k of torchvision is `classes[k - 1]`.
         norm_eps: the eps of `FrozenBatchNorm2d` that the parameters were trained with, or None where it is not said.
+        config: the Detectron2 config of a detector that was imported from there, as JSON, or None.
     """
 
     path: Path
     tensors: Tensors = field(repr=False)
     classes: tuple[str, ...] | None = None
     norm_eps: float | None = None
+    config: str | None = None
 
 
 def read_state(path: Path) -> State:
@@ -71,7 +73,7 @@ def _read_safetensors(path: Path) -> State:
             f"--weights {path}: its metadata is not what detq writes ({error}); expected a JSON list of names in "
             '"classes" and a number in "norm_eps"'
         ) from None
-    return State(path, tensors, classes, eps)
+    return State(path, tensors, classes, eps, metadata.get("detectron2_config"))
 
 
 def _read_pickle(path: Path) -> State:
@@ -135,8 +137,7 @@ def fit(module: nn.Module, state: State, model: str) -> None:
     if any(groups.values()):
         found = "; ".join(f"{len(keys)} {what} ({_by_part(keys)})" for what, keys in groups.items() if keys)
         raise WeightsError(
-            f"--weights {state.path}: expected the {len(own)} tensors of {model}, found {found}; "
-            f"{_seems(state.tensors)}"
+            f"--weights {state.path}: expected the {len(own)} tensors of {model}, found {found}; {_seems(state)}"
         )
     module.load_state_dict(given)
     if (eps := norm_eps(module)) is not None and state.norm_eps not in (None, eps):
@@ -149,11 +150,13 @@ def _by_part(keys: Iterable[str]) -> str:
     return ", ".join(shown) + (", …" if len(parts) > 5 else "")
 
 
-def _seems(tensors: Tensors) -> str:
+def _seems(state: State) -> str:
     fitting = [
         (spec, classes)
         for spec in MODELS
-        if (classes := count_classes(tensors, spec)) is not None and _same_shapes(spec, classes, tensors)
+        if (spec.config is None) == (state.config is None)
+        and (classes := count_classes(state.tensors, spec)) is not None
+        and _same_shapes(spec, classes, state.tensors)
     ]
     if not fitting:
         return "the file fits no model of `detq list`"
@@ -190,5 +193,7 @@ def save_state(path: Path, module: nn.Module, classes: Iterable[str], model: str
     metadata = {"classes": json.dumps(list(classes)), "model": model, "format": "pt"}
     if (eps := norm_eps(module)) is not None:
         metadata["norm_eps"] = repr(eps)
+    if (config := config_of(module)) is not None:
+        metadata["detectron2_config"] = config
     with atomic_path(path) as temporary:
         save_file({key: stored(value) for key, value in module.state_dict().items()}, temporary, metadata=metadata)

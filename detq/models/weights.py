@@ -149,6 +149,11 @@ def _load_coco(spec: ModelSpec) -> Built:
     from detq.models.build import coco_classes
     from detq.targets import resolve
 
+    if spec.config is not None:
+        raise WeightsError(
+            f"no weights for {spec.name} come with detq; give --weights FILE with what detq import-detectron2 made "
+            "of your checkpoint, or random for timing only"
+        )
     if spec.coco_weights is None:
         raise WeightsError(
             f"--weights coco: torchvision has no pretrained {spec.name}; give a file, or random for timing only"
@@ -180,13 +185,32 @@ def _load_file(spec: ModelSpec, source: WeightsSource, classes: Sequence[str] | 
             "--weights FILE"
         )
     state = read_state(path)
+    _check_origin(state, spec)
     number = count_classes(state.tensors, spec) or 2
-    module = build_module(spec, number)
+    module = build_module(spec, number, config=state.config)
     fit(module, state, spec.name)
     if "resnet50" in spec.name and _is_torchvisions(path, spec):
         # These were trained before FrozenBatchNorm2d got an eps; torchvision loads them with 0, so we do.
         set_norm_eps(module, 0.0)
     return module, _names(spec, state, number - 1, classes)
+
+
+def _check_origin(state: State, spec: ModelSpec) -> None:
+    """Refuse torchvision's weights in Detectron2's models and the reverse: names and shapes would fit, silently."""
+    if state.config is not None:
+        from detq.models.detectron2.config import Detectron2Config
+
+        model = Detectron2Config.from_json(state.config).model
+        if spec.name != model:
+            raise WeightsError(
+                f"--weights {state.path}: expected a file for {spec.name}, found one imported from Detectron2; use "
+                f"--model {model}"
+            )
+    elif spec.config is not None:
+        raise WeightsError(
+            f"--weights {state.path}: expected a file that detq import-detectron2 wrote, or detq train with "
+            f"{spec.name}, found no Detectron2 config in its metadata; import the checkpoint first"
+        )
 
 
 def _is_torchvisions(path: Path, spec: ModelSpec) -> bool:

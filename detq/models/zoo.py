@@ -31,6 +31,7 @@ class ModelSpec:
         class_key: the parameter whose first dimension counts the classes, background included.
         rows_per_class: rows of that parameter a class (anchors a location in one-stage heads).
         own: it is a user's own detector, named as `package.module:callable`.
+        config: name of the Detectron2 config that it is built from where weights bring none, or None.
     """
 
     name: str
@@ -42,11 +43,16 @@ class ModelSpec:
     class_key: str = _ROI_CLASSES
     rows_per_class: int = 1
     own: bool = False
+    config: str | None = None
 
     @property
     def packaged(self) -> bool:
         """Whether a checkpoint for it comes with detq."""
         return self.checkpoint is not None
+
+
+def _detectron2(name: str, config: str, *, has_masks: bool = False) -> ModelSpec:
+    return ModelSpec(name, "detq.models.detectron2.build:build", has_masks=has_masks, config=config)
 
 
 MODELS: tuple[ModelSpec, ...] = (
@@ -100,6 +106,10 @@ MODELS: tuple[ModelSpec, ...] = (
         class_key="head.classification_head.module_list.0.1.weight",
         rows_per_class=6,
     ),
+    _detectron2("detectron2_maskrcnn_resnet50_fpn", "mask_rcnn_R_50_FPN_3x", has_masks=True),
+    _detectron2("detectron2_maskrcnn_resnet101_fpn", "mask_rcnn_R_101_FPN_3x", has_masks=True),
+    _detectron2("detectron2_fasterrcnn_resnet50_fpn", "faster_rcnn_R_50_FPN_3x"),
+    _detectron2("detectron2_fasterrcnn_resnet101_fpn", "faster_rcnn_R_101_FPN_3x"),
 )
 
 _BY_NAME: Mapping[str, ModelSpec] = MappingProxyType({spec.name: spec for spec in MODELS})

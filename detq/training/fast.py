@@ -63,7 +63,9 @@ def accelerated(module: nn.Module, *, channels_last: bool) -> Iterator[None]:
             norm.forward = _identity
             patched += [convolution, norm]
         for pool in module.modules():
-            if isinstance(pool, MultiScaleRoIAlign) and pool.sampling_ratio > 0:
+            # Not its subclasses: Detectron2's RoIAlign is another one.
+            own = isinstance(pool, MultiScaleRoIAlign) and type(pool) is not MultiScaleRoIAlign
+            if isinstance(pool, MultiScaleRoIAlign) and not own and pool.sampling_ratio > 0:
                 pool.forward = functools.partial(pool_rois, pool)
                 patched.append(pool)
         if channels_last:

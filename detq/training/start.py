@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from detq.errors import WeightsError
-from detq.models.build import build_module, norm_eps, set_norm_eps
+from detq.models.build import build_module, config_of, norm_eps, set_norm_eps
 from detq.models.state import State, count_classes, fit, read_state
 from detq.models.weights import WeightsSource, load_model, parse_weights
 from detq.models.zoo import ModelSpec
@@ -122,10 +122,11 @@ def _with_new_predictor(start: Start, config: TrainConfig, spec: ModelSpec, clas
             f"{', '.join(start.classes[:5])}{', …' * (len(start.classes) > 5)}; map the data's classes to them"
             + (" or add --new-predictor to train that part anew" if not spec.own else "")
         )
-    module = build_module(spec, len(classes) + 1, seed=config.seed)
+    own = config_of(start.module)
+    module = build_module(spec, len(classes) + 1, seed=config.seed, config=own)
     old, new = start.module.state_dict(), module.state_dict()
     with torch.device("meta"):
-        larger = build_module(spec, len(classes) + 2).state_dict()
+        larger = build_module(spec, len(classes) + 2, config=own).state_dict()
     # What changes its shape with the number of classes is the predictor, also where both have the same number.
     kept = {key: old[key] for key in new if larger[key].shape == new[key].shape}
     module.load_state_dict({**new, **kept})

@@ -11,6 +11,7 @@ from detq.bench.tables import render_comparison
 from detq.errors import DetqError, UnknownNameError
 from detq.gate import Tolerances
 from detq.metrics.coco import coco_evaluate
+from detq.models.zoo import MODELS
 from detq.types import Detections, GroundTruth
 
 
@@ -74,13 +75,15 @@ def test_a_setting_of_the_wrong_kind_is_refused(tmp_path):
 
 
 def test_models_are_the_packaged_ones_unless_chosen(tmp_path):
-    """`all` is the whole zoo, and a project's own come first."""
+    """`all` is every model that comes with weights, and a project's own come first."""
     project = Project(tmp_path)
     assert choose_models(None, project) == (
         "fasterrcnn_mobilenet_v3_large_fpn",
         "fasterrcnn_mobilenet_v3_large_320_fpn",
     )
-    assert len(choose_models("all", project)) == 6
+    with_weights = [model.name for model in MODELS if model.packaged or model.coco_weights]
+    assert list(choose_models("all", project)) == with_weights
+    assert not any(name.startswith("detectron2") for name in with_weights)
     assert choose_models("m:f, m:f,m:g", project) == ("m:f", "m:g")
     assert choose_models(None, Project(tmp_path, models=("m:f",))) == ("m:f",)
     for text in ("", " , ", "fasterrcn"):

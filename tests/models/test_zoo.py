@@ -21,6 +21,10 @@ def test_the_names_of_the_models_are_pinned():
         "maskrcnn_resnet50_fpn_v2",
         "retinanet_resnet50_fpn",
         "ssdlite320_mobilenet_v3_large",
+        "detectron2_maskrcnn_resnet50_fpn",
+        "detectron2_maskrcnn_resnet101_fpn",
+        "detectron2_fasterrcnn_resnet50_fpn",
+        "detectron2_fasterrcnn_resnet101_fpn",
     ]
 
 
