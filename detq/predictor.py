@@ -81,9 +81,10 @@ class Predictor:
 
 
 def _has_masks(variant: Variant, module: nn.Module) -> bool:
-    """Return whether a model of the list is one with masks, or a user's own has torchvision's RoI heads with them."""
+    """Return whether a model of the list is one with masks; a user's own says so, or has torchvision's mask head."""
     ask = getattr(getattr(module, "roi_heads", None), "has_mask", None)
-    return variant.model_spec.has_masks or (callable(ask) and bool(ask()))
+    own = getattr(module, "has_masks", False) is True or (callable(ask) and bool(ask()))
+    return variant.model_spec.has_masks or own
 
 
 def as_detections(found: dict[str, Any], size: tuple[int, ...] | None = None, *, masks: bool = True) -> Detections:

@@ -122,7 +122,11 @@ class AgreementSummary:
 
 @dataclass(frozen=True)
 class VariantResult:
-    """One variant. Accuracy is None for random weights and unlabelled data, agreement for labelled data and fp32."""
+    """One variant.
+
+    Accuracy is None for random weights and unlabelled data, agreement for labelled data and fp32. `split` holds the
+    medians of `detq.measure.split.PARTS`; None for a detector whose time is not divided.
+    """
 
     latency: Latency
     speedup: Interval | None
@@ -131,6 +135,7 @@ class VariantResult:
     proof: QuantizedShare | None
     accuracy: Accuracy | None
     agreement: AgreementSummary | None = None
+    split: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)

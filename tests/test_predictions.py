@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from detq.datasets.base import Dataset
 from detq.errors import DataError
-from detq.predictions import iter_predictions, read_predictions, write_prediction
+from detq.predictions import iter_predictions, read_predictions, write_coco_results, write_prediction
 from detq.types import Detections, GroundTruth, Sample
 
 LINE = {"image": "a.jpg", "variant": "fp32", "boxes": [[1, 2, 3, 4]], "scores": [0.5], "labels": ["car"]}
@@ -106,6 +106,53 @@ def test_numbers_are_written_with_the_fewest_digits():
         "scores": [0.9],
         "labels": ["car"],
     }
+
+
+def _masked(detections, seed):
+    masks = np.random.default_rng(seed).random((len(detections), 8, 8)) < 0.5
+    return Detections(detections.boxes, detections.scores, detections.labels, masks)
+
+
+@given(found, st.integers(0, 99))
+def test_masks_are_written_as_run_lengths_and_read_back_to_the_pixel(tmp_path_factory, detections, seed):
+    """In both formats, and with classes that are left out."""
+    folder, data, masked = tmp_path_factory.mktemp("written"), Photos(), _masked(detections, seed)
+    with (folder / "predictions.jsonl").open("w", encoding="utf-8") as stream:
+        write_prediction(stream, "a.jpg", "int8", masked, data.classes)
+        write_prediction(stream, "night/b.jpg", "int8", Detections.empty(), data.classes)
+    write_coco_results(folder / "int8.json", [masked, Detections.empty()], data)
+    for name in ("predictions.jsonl", "int8.json"):
+        if name == "int8.json" and not len(masked):
+            continue
+        read = read_predictions(folder / name, data)["int8"][0]
+        if len(masked):
+            np.testing.assert_array_equal(read.masks.full(), masked.masks)
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        ({"size": [8, 8], "counts": "0"}, r"detection 0: mask must be COCO's compressed run lengths.*found"),
+        ({"size": [8, 8]}, "compressed run lengths"),
+        ("<P1", "compressed run lengths"),
+        ({"size": [4, 4], "counts": "`0"}, r"expected masks of size \[8, 8\], .* found \[4, 4\]; give the --data"),
+    ],
+)
+def test_a_mask_that_is_none_or_of_another_image_is_a_sentence(tmp_path, mask, message):
+    """In both formats; a wrong size would otherwise give a plausible number."""
+    with pytest.raises(DataError, match=message):
+        read_predictions(saved(tmp_path, *both(masks=[mask])), Photos())
+    with pytest.raises(DataError, match=message.removeprefix("detection 0: ")):
+        read_predictions(results(tmp_path, {**RESULT, "segmentation": mask}), Photos())
+
+
+def test_masks_must_be_there_for_every_detection_or_for_none(tmp_path):
+    """Half of them would make mask AP a number about nothing."""
+    with pytest.raises(DataError, match="masks must be a list of 1, one for each detection"):
+        read_predictions(saved(tmp_path, *both(masks=[])), Photos())
+    rows = [{**RESULT, "segmentation": {"size": [8, 8], "counts": "P2"}}, RESULT]
+    with pytest.raises(DataError, match="result 1: expected a segmentation as other results have"):
+        read_predictions(results(tmp_path, *rows), Photos())
 
 
 def test_names_of_images_may_hold_anything():

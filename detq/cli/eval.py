@@ -63,8 +63,9 @@ def evaluate_command(
 ) -> None:
     """Measure saved predictions against labels: no model is loaded.
 
-    Prints, for each variant, the 2024 report's four metrics, COCO's AP, AP50, AP75 and AP by object size, and
-    one-to-one precision, recall and F1; and each difference to the reference with its 95 % interval over images.
+    Prints, for each variant, the 2024 report's four metrics, COCO's AP, AP50, AP75 and AP by object size (for masks
+    too, where predictions and data have them), and one-to-one precision, recall and F1; and each difference to the
+    reference with its 95 % interval over images.
 
     Example: `detq eval --data photos/test --predictions first-run/predictions.jsonl --map car=1,2`
 
@@ -85,7 +86,8 @@ def evaluate_command(
     chosen = choose_report_class(dataset.classes, report_class)
     found, dropped = _read(predictions, dataset)
     compared = _choose_reference(reference, found)
-    truths = _truths(dataset)
+    masks = dataset.has_masks and any(item.masks is not None for images in found.values() for item in images)
+    truths = _truths(dataset, masks=masks)
     result = {
         "format": FORMAT,
         "data": {"name": dataset.name, "identity": dataset.identity(), "images": len(dataset)},
@@ -140,10 +142,11 @@ def _choose_reference(wanted: str | None, variants: Mapping[str, object]) -> str
     return wanted or (_REFERENCE if _REFERENCE in variants else None)
 
 
-def _truths(dataset: Dataset) -> list[GroundTruth]:
+def _truths(dataset: Dataset, *, masks: bool) -> list[GroundTruth]:
     from detq.errors import DataError
 
     dataset.check()
+    dataset.masks = masks
     truths = []
     for index in range(len(dataset)):
         target = dataset.target(index)
@@ -152,7 +155,7 @@ def _truths(dataset: Dataset) -> list[GroundTruth]:
                 f"{dataset.name}: expected labels, found none for image {dataset.image_id(index)!r}; accuracy "
                 "cannot be measured without them, so give a labelled --data"
             )
-        truths.append(target)
+        truths.append(target.compact())
     return truths
 
 

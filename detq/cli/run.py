@@ -77,8 +77,8 @@ def run_command(
     """Measure a detector's variants on your images: how fast, how accurate, and which one to ship.
 
     Images go one at a time through every variant, in random order for each image, so that times are paired. The folder
-    gets `predictions.jsonl`, `timings.csv`, `metrics.json`, `report.md` and `pictures/`. A run that was
-    interrupted, even killed, goes on with `--resume`.
+    gets `predictions.jsonl`, `coco/` (the same as COCO results), `timings.csv`, `metrics.json`, `report.md` and
+    `pictures/`. A run that was interrupted, even killed, goes on with `--resume`.
 
     The packaged car detector on rendered traffic:
 

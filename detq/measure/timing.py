@@ -16,6 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from detq.measure.split import Marks, Split, watching
 from detq.types import Detections, Sample
 
 __all__ = ["Latency", "Measured", "interleave", "percentiles", "variant_order"]
@@ -41,7 +42,8 @@ class Measured:
         variant: the key of the variant in `interleave`'s `predictors`, by convention its recipe.
         elapsed_ms: from the decoded image to the detections.
         order: when it ran among the variants of this image, from 0.
-        detections: what it found.
+        detections: what it found, masks as run lengths.
+        split: the parts of `elapsed_ms`, or None for a detector that is not divided.
     """
 
     index: int
@@ -50,6 +52,7 @@ class Measured:
     elapsed_ms: float
     order: int
     detections: Detections
+    split: Split | None = None
 
 
 def variant_order(names: Sequence[str], seed: int, index: int) -> list[str]:
@@ -78,6 +81,20 @@ def interleave(
         seed: of the variants' order.
         warmup: untimed calls of each variant at the start, on the first images.
     """
+    with contextlib.ExitStack() as watched:
+        marks = {name: watched.enter_context(watching(predict)) for name, predict in predictors.items()}
+        yield from _interleave(predictors, marks, dataset, indices, seed=seed, warmup=warmup)
+
+
+def _interleave(
+    predictors: Mapping[str, Predict],
+    marks: Mapping[str, Marks],
+    dataset: _Images,
+    indices: Iterable[int],
+    *,
+    seed: int,
+    warmup: int,
+) -> Iterator[tuple[Sample, list[Measured]]]:
     names = list(predictors)
     todo = list(indices)
     for index in (todo * warmup)[:warmup]:
@@ -93,9 +110,12 @@ def interleave(
             for order, name in enumerate(variant_order(names, seed, index)):
                 start = time.perf_counter_ns()
                 detections = predictors[name](sample.image)
-                elapsed_ms = (time.perf_counter_ns() - start) / 1e6
+                end = time.perf_counter_ns()
+                split = marks[name].split(start, end)
                 # Outside the timed region, and before the next variant answers: an image's masks can be a gigabyte.
-                measured.append(Measured(index, sample.image_id, name, elapsed_ms, order, detections.compact()))
+                found = detections.compact()
+                del detections  # or the next variant's time would include freeing it
+                measured.append(Measured(index, sample.image_id, name, (end - start) / 1e6, order, found, split))
         yield sample, measured
 
 

@@ -121,8 +121,8 @@ def find_model(name: str) -> ModelSpec:
     """Return the spec of a model of the list, or one made for a user's own `package.module:callable`.
 
     A user's own detector is any `torch.nn.Module` with torchvision's detection interface: it takes a list of float
-    `(3, height, width)` images in [0, 1] and returns a list of `{"boxes", "scores", "labels"}`. It is imported when it
-    is built, not here.
+    `(3, height, width)` images in [0, 1] and returns a list of `{"boxes", "scores", "labels"}`, and `"masks"` if it has
+    an attribute `has_masks = True` or torchvision's mask head. It is imported when it is built, not here.
 
     Raises:
         UnknownNameError: no such model; the message offers close matches.

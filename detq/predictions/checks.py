@@ -11,8 +11,18 @@ import numpy as np
 
 from detq.datasets.base import Dataset
 from detq.errors import DataError
+from detq.masks import Rle, run_lengths
 
-__all__ = ["check_classes", "check_detection", "check_keys", "is_number", "short", "unknown_image"]
+__all__ = [
+    "check_classes",
+    "check_detection",
+    "check_keys",
+    "check_mask",
+    "check_size",
+    "is_number",
+    "short",
+    "unknown_image",
+]
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -38,6 +48,30 @@ def check_detection(box: Any, score: Any, where: str) -> None:
         )
     if not is_number(score) or not 0 <= score <= 1:
         raise DataError(f"{where}: score must be a number from 0 to 1, found {short(score)}; mend it")
+
+
+def check_mask(mask: Any, where: str) -> Rle:
+    """Return a parsed `{"size": [height, width], "counts": "…"}` as run lengths, or raise unless it is one."""
+    size: Any = mask.get("size") if isinstance(mask, dict) else None
+    counts = mask.get("counts") if isinstance(mask, dict) else None
+    whole = isinstance(size, list) and len(size) == 2 and all(type(side) is int and side > 0 for side in size)
+    runs = run_lengths(counts) if isinstance(counts, str) and whole else [-1]
+    if min(runs, default=-1) < 0 or sum(runs) != size[0] * size[1]:
+        raise DataError(
+            f'{where}: mask must be COCO\'s compressed run lengths, {{"size": [height, width], "counts": "…"}}, found '
+            f"{short(mask)}; mend it"
+        )
+    return {"size": size, "counts": str(counts)}
+
+
+def check_size(masks: Sequence[Rle], size: tuple[int, int], where: str) -> None:
+    """Raise unless all `masks` are of an image of `size`, (width, height) in pixels."""
+    for mask in masks:
+        if mask["size"] != [size[1], size[0]]:
+            raise DataError(
+                f"{where}: expected masks of size [{size[1]}, {size[0]}], the image's height and width, found "
+                f"{mask['size']}; give the --data that the predictions were made on"
+            )
 
 
 def is_number(value: Any) -> bool:

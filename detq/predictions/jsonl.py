@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
 from detq.errors import DataError
-from detq.predictions.checks import check_detection, check_keys, short
+from detq.masks import Rle, RleMasks, as_rle
+from detq.predictions.checks import check_detection, check_keys, check_mask, short
 from detq.types import Detections
 
 __all__ = ["Line", "iter_predictions", "write_prediction"]
@@ -29,15 +30,20 @@ class Line:
     boxes: list[list[float]]
     scores: list[float]
     names: list[str]
+    masks: list[Rle] | None = None
 
     def detections(self, classes: Mapping[str, int]) -> Detections:
         """Return those of `classes`, a label by name; the others are left out."""
         rows = [row for row, name in enumerate(self.names) if name in classes]
-        return Detections(
+        found = Detections(
             np.asarray([self.boxes[row] for row in rows], np.float32),
             np.asarray([self.scores[row] for row in rows], np.float32),
             np.asarray([classes[self.names[row]] for row in rows], np.int64),
         )
+        if not self.masks or not rows:
+            return found
+        height, width = self.masks[0]["size"]
+        return replace(found, masks=RleMasks([self.masks[row] for row in rows], (height, width)))
 
 
 def write_prediction(
@@ -49,7 +55,7 @@ def write_prediction(
         stream: an open text file.
         image_id: the data set's name of the image.
         variant: the recipe's name.
-        detections: what was found, masks aside.
+        detections: what was found.
         classes: names that the labels are indices into.
 
     Raises:
@@ -59,7 +65,7 @@ def write_prediction(
         raise DataError(
             f"{variant} returned a box or score that is not finite for image {image_id}; check the model's weights"
         )
-    line = {
+    line: dict[str, Any] = {
         "image": image_id,
         "variant": variant,
         # str gives the fewest digits that are this float32 and no other; float(...) alone would print seventeen.
@@ -67,6 +73,8 @@ def write_prediction(
         "scores": [float(str(score)) for score in detections.scores],
         "labels": [classes[label] for label in detections.labels],
     }
+    if detections.masks is not None:
+        line["masks"] = as_rle(detections.masks)
     stream.write(json.dumps(line, allow_nan=False) + "\n")
 
 
@@ -115,4 +123,19 @@ def _parse(raw: bytes, number: int, where: str) -> Line:
             raise DataError(
                 f"{where}, detection {row}: label must be a class name, found {short(name)}; write a string"
             )
-    return Line(number, content["image"], content["variant"], boxes, scores, names)
+    masks = _masks(content.get("masks"), len(boxes), where)
+    return Line(number, content["image"], content["variant"], boxes, scores, names, masks)
+
+
+def _masks(found: Any, count: int, where: str) -> list[Rle] | None:
+    if found is None:
+        return None
+    if not isinstance(found, list) or len(found) != count:
+        raise DataError(
+            f"{where}: masks must be a list of {count}, one for each detection, found {short(found)}; leave it out, or "
+            "write one of each"
+        )
+    masks = [check_mask(mask, f"{where}, detection {row}") for row, mask in enumerate(found)]
+    if any(mask["size"] != masks[0]["size"] for mask in masks):
+        raise DataError(f"{where}: masks must be of one size, the image's, found several; mend them")
+    return masks

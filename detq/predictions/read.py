@@ -9,7 +9,7 @@ from pathlib import Path
 from detq.datasets.base import Dataset
 from detq.errors import DataError
 from detq.predictions.aligned import Predictions
-from detq.predictions.checks import check_classes, unknown_image
+from detq.predictions.checks import check_classes, check_size, unknown_image
 from detq.predictions.coco_results import read_coco_results
 from detq.predictions.jsonl import iter_predictions
 from detq.types import Detections
@@ -65,6 +65,8 @@ def _read_lines(
                 f"found a second one after line {lines[line.variant, image]}; remove one of them"
             )
         lines[line.variant, image] = line.number
+        if line.masks:
+            check_size(line.masks, dataset.size(image), f"{path}, line {line.number}")
         found.setdefault(line.variant, {})[image] = line.detections(classes)
         dropped.update(name for name in line.names if name not in classes)
     return found, dropped

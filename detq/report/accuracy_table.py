@@ -64,6 +64,8 @@ def accuracy_table(
             columns.append(f"− {reference} (95 %)")
     rows = [_row(_NAMES.get(name, name), "report", name, accuracies) for name in METRICS]
     rows += [_row(_NAMES.get(name, name), "coco", name, accuracies) for name in AP_METRICS]
+    if any(accuracy.masks for accuracy in accuracies.values()):
+        rows += [_mask_row(name, accuracies) for name in AP_METRICS]
     rows += [_row(label, "matching", name, accuracies) for name, label in _MATCHING.items()]
     return Table(f"Accuracy on {images} images", tuple(columns), tuple(rows), _notes(score, iou, report_class))
 
@@ -77,6 +79,16 @@ def _row(label: str, group: str, name: str, accuracies: Mapping[str, Accuracy]) 
             # The matching's precision and recall have the report's names; the differences are the report's.
             known = group != "matching"
             cells.append(interval_text(accuracy.difference.get(name), _DIGITS, signed=True) if known else "")
+    return tuple(cells)
+
+
+def _mask_row(name: str, accuracies: Mapping[str, Accuracy]) -> tuple[str, ...]:
+    cells = [f"mask {_NAMES.get(name, name)}"]
+    for accuracy in accuracies.values():
+        value = (accuracy.masks or {}).get(name)
+        cells.append("n/a" if value is None else f"{value:.{_DIGITS}f}")
+        if accuracy.difference:
+            cells.append(interval_text(accuracy.difference.get(f"mask_{name}"), _DIGITS, signed=True))
     return tuple(cells)
 
 

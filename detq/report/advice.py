@@ -11,7 +11,7 @@ from detq.results import REFERENCE, Interval, RunResult, VariantResult
 
 __all__ = ["TOLERANCES", "advise"]
 
-TOLERANCES: Mapping[str, float] = {"AP": 0.003, **dict.fromkeys(METRICS, 0.005)}
+TOLERANCES: Mapping[str, float] = {"AP": 0.003, "mask_AP": 0.003, **dict.fromkeys(METRICS, 0.005)}
 """The loss that nobody will notice: below what two trainings of one detector differ by (AP about 0.003), and for the
 report's metrics half of the smallest step that its tables show (0.01)."""
 

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 
 from detq.report.accuracy_table import accuracy_table
 from detq.report.table import Table
-from detq.report.tables import agreement_table, context_lines, proposals_table, time_table
+from detq.report.tables import agreement_table, context_lines, proposals_table, split_table, time_table
 from detq.results import RunResult
 
 __all__ = ["tables_of", "to_markdown"]
 
 
 def tables_of(result: RunResult) -> Iterator[Table]:
-    """Yield the tables of a run: time and size, then accuracy or agreement, then the speed-up by proposals."""
+    """Yield the tables of a run: time and size, accuracy or agreement, the speed-up by proposals."""
     yield time_table(result)
-    for table in (_accuracy_table(result), agreement_table(result), proposals_table(result)):
+    for table in (split_table(result), _accuracy_table(result), agreement_table(result), proposals_table(result)):
         if table is not None:
             yield table
 

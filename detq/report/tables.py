@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from detq.report.table import Table, bytes_text, interval_text
 from detq.results import REFERENCE, RunResult, VariantResult
 
-__all__ = ["agreement_table", "context_lines", "proposals_table", "time_table"]
+__all__ = ["agreement_table", "context_lines", "proposals_table", "split_table", "time_table"]
 
 
 def time_table(result: RunResult) -> Table:
@@ -43,6 +43,18 @@ def _time_row(recipe: str, variant: VariantResult) -> tuple[str, ...]:
         bytes_text(variant.weight_bytes),
         "0 %" if variant.proof is None else f"{variant.proof.share:.1%}",
     )
+
+
+def split_table(result: RunResult) -> Table | None:
+    """Return where each variant's time goes, or None where no detector could be watched."""
+    names = {"preprocess_ms": "preprocess ms", "model_ms": "model ms", "postprocess_ms": "postprocess ms"}
+    rows = tuple(
+        (recipe, *(f"{variant.split[name]:.1f}" for name in names))
+        for recipe, variant in result.variants.items()
+        if variant.split is not None
+    )
+    note = "Medians over images. Postprocess: scaling boxes back and pasting masks to the image's size."
+    return Table("Where an image's time goes", ("variant", *names.values()), rows, (note,)) if rows else None
 
 
 def agreement_table(result: RunResult) -> Table | None:

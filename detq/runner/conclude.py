@@ -12,6 +12,7 @@ from detq.errors import DetqError
 from detq.files import write_text
 from detq.measure.memory import measure_memory
 from detq.measure.proposals import count_proposals
+from detq.predictions import write_coco_results
 from detq.quantization.recipes import REFERENCE
 from detq.report.advice import advise
 from detq.report.document import to_markdown
@@ -21,11 +22,13 @@ from detq.runner.pictures import draw_pictures, pictures_to_draw, spread
 from detq.runner.prepare import Prepared, open_arguments
 from detq.runner.progress import Progress
 from detq.runner.summary import Measurements, bin_proposals, read_measurements, summarize_variants
+from detq.runner.view import View
 
-__all__ = ["METRICS", "REPORT", "Session", "conclude"]
+__all__ = ["COCO", "METRICS", "REPORT", "Session", "conclude"]
 
 METRICS = "metrics.json"
 REPORT = "report.md"
+COCO = "coco"
 
 MEMORY_IMAGES = 8
 
@@ -48,6 +51,7 @@ def conclude(config: RunConfig, prepared: Prepared, session: Session, progress: 
     progress.begin("computing metrics", 1)
     measured = read_measurements(config, view, list(prepared.predictors), meaningful=prepared.meaningful)
     progress.end()
+    _write_coco(config, view, measured)
     proposals = _count_proposals(config, prepared, measured, progress)
     indices = pictures_to_draw(config.draw, len(view), measured.agreements)
     pictures = draw_pictures(config, view, measured.found, indices, progress)
@@ -72,6 +76,12 @@ def conclude(config: RunConfig, prepared: Prepared, session: Session, progress: 
     result.write(config.out / METRICS)
     write_text(config.out / REPORT, to_markdown(result))
     return result
+
+
+def _write_coco(config: RunConfig, view: View, measured: Measurements) -> None:
+    """Write what each variant found in the form that every COCO evaluator reads."""
+    for recipe, found in measured.found.items():
+        write_coco_results(config.out / COCO / f"{recipe}.json", found, view)
 
 
 def _count_proposals(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 from detq.measure.threads import pinned_threads
 from detq.measure.timing import Measured, interleave
@@ -79,9 +78,8 @@ def _rows(measured: Sequence[Measured], prepared: Prepared) -> list[Row]:
             one.variant,
             one.order,
             one.elapsed_ms,
-            select_classes(
-                replace(one.detections, masks=None), prepared.predictors[one.variant].classes, prepared.view.classes
-            ),
+            select_classes(one.detections, prepared.predictors[one.variant].classes, prepared.view.classes),
+            one.split,
         )
         for one in measured
     }

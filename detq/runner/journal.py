@@ -20,14 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detq.errors import OutputError
+from detq.measure.split import PARTS, Split
 from detq.predictions import write_prediction
 from detq.types import Detections
 
-__all__ = ["PREDICTIONS", "TIMINGS", "Journal", "Row", "read_timings"]
+__all__ = ["PREDICTIONS", "TIMINGS", "Journal", "Row", "read_splits", "read_timings"]
 
 PREDICTIONS = "predictions.jsonl"
 TIMINGS = "timings.csv"
-HEADER = "image,variant,order,elapsed_ms\n"
+HEADER = f"image,variant,order,elapsed_ms,{','.join(PARTS)}\n"
 
 Key = tuple[str, str]
 
@@ -42,6 +43,7 @@ class Row:
         order: 0 for the variant that came first on this image.
         elapsed_ms: how long it took.
         detections: what it found.
+        split: the parts of the time, or None where they are not known.
     """
 
     image_id: str
@@ -49,6 +51,7 @@ class Row:
     order: int
     elapsed_ms: float
     detections: Detections
+    split: Split | None = None
 
 
 class Journal:
@@ -104,7 +107,8 @@ def _append(predictions: FileIO, timings: FileIO, rows: Sequence[Row], classes: 
     writer = csv.writer(table, lineterminator="\n")
     for row in rows:
         write_prediction(text, row.image_id, row.variant, row.detections, classes)
-        writer.writerow((row.image_id, row.variant, row.order, f"{row.elapsed_ms:.4f}"))
+        parts = [""] * len(PARTS) if row.split is None else [f"{part:.4f}" for part in row.split.to_row()]
+        writer.writerow((row.image_id, row.variant, row.order, f"{row.elapsed_ms:.4f}", *parts))
     for stream, lines in ((predictions, text), (timings, table)):
         left = memoryview(lines.getvalue().encode())
         with _explained(Path(str(stream.name))):
@@ -143,7 +147,9 @@ def _prediction_key(line: str) -> Key | None:
 
 def _timing_key(line: str) -> Key | None:
     try:
-        image, variant, _, elapsed = next(csv.reader([line]))
+        image, variant, _, elapsed, *parts = next(csv.reader([line]))
+        if len(parts) != len(PARTS):
+            return None
         return (image, variant) if math.isfinite(float(elapsed)) else None
     except (ValueError, StopIteration, csv.Error):
         return None
@@ -161,6 +167,16 @@ def read_timings(path: Path, variants: Sequence[str]) -> Mapping[str, NDArray[np
         for row in csv.DictReader(stream):
             times[row["variant"]].append(float(row["elapsed_ms"]))
     return {variant: np.asarray(values, np.float64) for variant, values in times.items()}
+
+
+def read_splits(path: Path, variants: Sequence[str]) -> Mapping[str, NDArray[np.float64]]:
+    """Return the milliseconds of `PARTS` of each variant that has them on every image, float64 `(images, 3)`."""
+    parts: dict[str, list[list[str]]] = {variant: [] for variant in variants}
+    with path.open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            parts[row["variant"]].append([row[name] for name in PARTS])
+    known = {variant: rows for variant, rows in parts.items() if rows and all(map(all, rows))}
+    return {variant: np.asarray(rows, np.float64) for variant, rows in known.items()}
 
 
 @contextmanager

@@ -63,13 +63,15 @@ def prepare(config: RunConfig, progress: Progress) -> Prepared:
     data = open_dataset(**open_arguments(config))
     predictors = _build(config, variants, progress)
     reference = predictors[REFERENCE]
-    view = View(data, reference.classes, labelled=not config.unlabelled, limit=config.limit)
+    view = View(data, reference.classes, labelled=not config.unlabelled, limit=config.limit, masks=reference.has_masks)
     choose_report_class(view.classes, config.report_class)  # a wrong name shows now, and not after the last image
     progress.begin("checking data", len(view))
     view.check(lambda done, _total: progress.step(done))
     progress.end()
     for sentence in view.describe_ignored():
         progress.say(sentence)
+    if reference.has_masks and not (view.masks or config.unlabelled):
+        progress.say(f"Mask AP is n/a: not every object of {view.name} has an instance mask.")
     if not reference.meaningful:
         progress.say("The weights are RANDOM: this run is for timing only, accuracy is n/a.")
     _prove_all(predictors, view, progress)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detq.measure.split import PARTS
 from detq.measure.timing import percentiles
 from detq.metrics.agreement import Agreement, agreement
 from detq.metrics.bootstrap import Interval, paired_speedup
@@ -21,7 +22,7 @@ from detq.quantization.recipes import REFERENCE
 from detq.records import from_json
 from detq.results import Accuracy, AgreementSummary, ProposalBin, Proposals, QuantizedShare, VariantResult
 from detq.runner.config import RunConfig
-from detq.runner.journal import PREDICTIONS, TIMINGS, read_timings
+from detq.runner.journal import PREDICTIONS, TIMINGS, read_splits, read_timings
 from detq.runner.view import View
 from detq.types import Detections
 
@@ -38,6 +39,7 @@ class Measurements:
 
     Attributes:
         times_ms: of each recipe, float64 `(images,)`.
+        splits_ms: of each recipe whose time is divided, float64 `(images, 3)`: see `detq.measure.split.PARTS`.
         found: of each recipe, one `Detections` an image.
         agreements: with fp32, of each other recipe; empty for labelled data.
         accuracy: of each recipe; empty without labels or with random weights.
@@ -45,6 +47,7 @@ class Measurements:
     """
 
     times_ms: Times
+    splits_ms: Times
     found: Mapping[str, Sequence[Detections]]
     agreements: Mapping[str, Agreement]
     accuracy: Mapping[str, Accuracy]
@@ -56,6 +59,7 @@ def read_measurements(config: RunConfig, view: View, recipes: Sequence[str], *, 
     start = time.perf_counter()
     folder = Path(config.out)
     times = read_timings(folder / TIMINGS, recipes)
+    splits = read_splits(folder / TIMINGS, recipes)
     by_variant = read_predictions(folder / PREDICTIONS, view)
     found = {recipe: by_variant[recipe] for recipe in recipes}
     accuracy: dict[str, Accuracy] = {}
@@ -77,7 +81,7 @@ def read_measurements(config: RunConfig, view: View, recipes: Sequence[str], *, 
             for recipe in recipes
             if recipe != REFERENCE
         }
-    return Measurements(times, found, agreements, accuracy, time.perf_counter() - start)
+    return Measurements(times, splits, found, agreements, accuracy, time.perf_counter() - start)
 
 
 def summarize_variants(
@@ -105,9 +109,16 @@ def summarize_variants(
             weight_bytes=predictor.weight_bytes,
             proof=None if proof is None else from_json(QuantizedShare, proof.to_json(), "proof"),
             accuracy=measured.accuracy.get(recipe),
+            split=_split(measured.splits_ms.get(recipe)),
             agreement=None if agreed is None else from_json(AgreementSummary, agreed.to_json(), "agreement"),
         )
     return results
+
+
+def _split(parts_ms: NDArray[np.float64] | None) -> dict[str, float] | None:
+    if parts_ms is None:
+        return None
+    return dict(zip(PARTS, np.median(parts_ms, axis=0).tolist(), strict=True))
 
 
 def _speedup(times: Times, recipe: str, images: slice | NDArray[np.int64], seed: int) -> Interval | None:

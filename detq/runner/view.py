@@ -20,14 +20,15 @@ MOST_NAMES = 6
 class View(Dataset):
     """A data set as a run sees it.
 
-    Annotations are read once and kept without masks; images never are. Classes of the data set that the model does not
-    know drop out of the annotations and are counted.
+    Annotations are read once and kept, masks as run lengths; images never are. Classes of the data set that the model
+    does not know drop out of the annotations and are counted.
 
     Args:
         data: the whole data set.
         model_classes: what the model can find.
         labelled: whether the run compares with labels; otherwise the classes are the model's.
         limit: how many images to use, from the first.
+        masks: read the instance masks too, where every object has one.
 
     Attributes:
         loading_s: seconds spent in `load` so far.
@@ -36,8 +37,11 @@ class View(Dataset):
         DataError: the set has no image, or the two have no class in common.
     """
 
-    def __init__(self, data: Dataset, model_classes: Sequence[str], *, labelled: bool, limit: int | None) -> None:
+    def __init__(
+        self, data: Dataset, model_classes: Sequence[str], *, labelled: bool, limit: int | None, masks: bool = False
+    ) -> None:
         self.name = data.name
+        self.masks = data.masks = masks and labelled and data.has_masks
         self._data = data
         self._model_classes = tuple(model_classes)
         self._labelled = labelled
@@ -94,8 +98,21 @@ class View(Dataset):
             self._dropped.update(
                 name for label in truth.labels if (name := self._data.classes[int(label)]) not in known
             )
-            truth = select_classes(replace(truth, masks=None), self._data.classes, self.classes)
+            truth = select_classes(truth, self._data.classes, self.classes).compact()
         self._truths[index] = truth if self._labelled else None
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether every object of the whole set has an instance mask."""
+        return self._data.has_masks
+
+    def coco_image_id(self, index: int) -> int | str:
+        """Return what COCO calls the image in the whole set."""
+        return self._data.coco_image_id(index)
+
+    def coco_categories(self) -> Mapping[int, str]:
+        """Return the class name of each COCO category id of the whole set."""
+        return self._data.coco_categories()
 
     def truths(self) -> list[GroundTruth]:
         """Return the annotations of all images, in order. For labelled sets only."""

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detq.masks import RleMasks
 from detq.measure.timing import interleave, percentiles, variant_order
 from detq.types import Detections, Sample
 
@@ -50,6 +51,37 @@ def test_every_variant_runs_once_on_every_image_in_data_set_order():
     assert all({one.variant for one in measured} == set(predictors) for _, measured in rows)
     assert all([one.order for one in measured] == [0, 1, 2] for _, measured in rows)
     assert all(predictor.seen == [0, 1, 2, 3, 4] for predictor in predictors.values())
+
+
+def test_torchvisions_detectors_are_divided_into_parts_that_add_up(fp32_predictor, noise):
+    """And they are left without hooks; a variant without torchvision's parts is not divided."""
+
+    class Noise(Images):
+        def load(self, index):
+            return Sample(f"image-{index}", noise)
+
+    predictors = {"fp32": fp32_predictor, "other": Recorder()}
+    for _, measured in interleave(predictors, Noise(), range(3), seed=0, warmup=0):
+        for one in measured:
+            if one.variant == "other":
+                assert one.split is None
+                continue
+            parts = one.split.to_row()
+            assert min(parts) > 0
+            assert one.split.model_ms > one.split.preprocess_ms
+            assert sum(parts) == pytest.approx(one.elapsed_ms)
+    assert not fp32_predictor.module.transform._forward_hooks
+    assert not fp32_predictor.module.roi_heads._forward_hooks
+
+
+def test_masks_are_compacted_between_the_variants():
+    """Full-size masks of several variants at once would be gigabytes."""
+
+    def predict(image):
+        return Detections([[0, 0, 2, 2]], [1], [0], np.ones((1, *image.shape[:2]), np.bool_))
+
+    ((_, measured),) = interleave({"fp32": predict}, Images(), [0], seed=0)
+    assert isinstance(measured[0].detections.masks, RleMasks)
 
 
 def test_a_run_that_goes_on_has_the_order_it_would_have_had():
