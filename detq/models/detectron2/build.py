@@ -67,6 +67,17 @@ def _backbone(config: Detectron2Config) -> nn.Module:
     if config.stride_in_1x1:
         for stage in (body.layer2, body.layer3, body.layer4):
             stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
+    _calm(body)
     names = {f"layer{number + 1}": str(number) for number in range(4)}
     channels = [256, 512, 1024, 2048]
     return BackboneWithFPN(body, names, channels, CHANNELS, extra_blocks=LastLevelMaxPool())  # type: ignore[no-any-return]
+
+
+def _calm(body: resnet.ResNet) -> None:
+    """Make the last norm of each block small, so that random parameters give numbers as large as torchvision's do.
+
+    Frozen norms do not normalize: numbers double from block to block, and grey levels are large to begin with.
+    """
+    for module in body.modules():
+        if isinstance(module, resnet.Bottleneck):
+            module.bn3.weight.fill_(0.3)

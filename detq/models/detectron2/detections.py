@@ -13,7 +13,7 @@ __all__ = ["Detectron2RoIHeads"]
 
 
 class Detectron2RoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no types
-    """torchvision's RoI heads, which drop no box for being small before non-maximum suppression."""
+    """torchvision's RoI heads, which drop no small boxes, and empty ones last: these take others' places in the 100."""
 
     @classmethod
     def around(cls, heads: RoIHeads, config: Detectron2Config) -> Detectron2RoIHeads:
@@ -54,7 +54,7 @@ class Detectron2RoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no 
             image_shapes: height and width of each resized image.
         """
         counts = [len(found) for found in proposals]
-        decoded = self.box_coder.decode(box_regression, proposals).reshape(len(class_logits), -1, 4)
+        decoded = self.box_coder.decode(box_regression, proposals).reshape(len(class_logits), class_logits.shape[1], 4)
         every_box, every_score = torch.split(decoded, counts), torch.split(class_logits.softmax(-1), counts)
         boxes_of_images, scores_of_images, labels_of_images = [], [], []
         for image, shape in enumerate(image_shapes):
@@ -66,6 +66,7 @@ class Detectron2RoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no 
             boxes, scores = boxes[passing], scores[passing]
             best = batched_nms(boxes, scores, labels, self.nms_thresh)
             best = best[: self.detections_per_img] if self.detections_per_img >= 0 else best
+            best = best[(boxes[best, 2] > boxes[best, 0]) & (boxes[best, 3] > boxes[best, 1])]
             boxes_of_images.append(boxes[best])
             scores_of_images.append(scores[best])
             labels_of_images.append(labels[best] + 1)

@@ -5,39 +5,48 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["paste_masks"]
+__all__ = ["paste_masks", "sample_mask"]
 
 
 def paste_masks(masks: Tensor, boxes: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Return `masks` in the image, float `(N, 1, height, width)` in [0, 1], bilinearly interpolated and 0 outside.
-
-    A pixel's value is that of the mask at the pixel's centre, where the mask's cells fill its box evenly and zeros
-    surround it: Detectron2's pasting, before its threshold of 0.5. Bilinear interpolation on a grid that is parallel to
-    the axes is a product of two matrices, one for each axis.
+    """Return `masks` in the image, bool `(N, 1, height, width)`: where they are 0.5 or more.
 
     Args:
         masks: float `(N, 1, cells, cells)` in [0, 1].
-        boxes: float `(N, 4)`, xyxy in pixels of the image, not empty.
+        boxes: float `(N, 4)`, xyxy in pixels of the image and inside of it, not empty.
         shape: height and width of the image.
     """
     height, width = shape
-    pasted = torch.zeros((masks.shape[0], 1, height, width), dtype=masks.dtype, device=masks.device)
+    pasted = torch.zeros((masks.shape[0], 1, height, width), dtype=torch.bool, device=masks.device)
     for index in range(masks.shape[0]):
-        box = boxes[index]
-        # Nothing of a mask is farther from its box than half a cell, and outside of the box it is less than 0.5: one
-        # pixel around the box suffices, as in Detectron2.
-        left, right = _span(float(box[0]), float(box[2]), width)
-        top, bottom = _span(float(box[1]), float(box[3]), height)
-        rows = _weights(box[1], box[3], top, bottom, masks.shape[2])
-        columns = _weights(box[0], box[2], left, right, masks.shape[3])
-        pasted[index, 0, top:bottom, left:right] = rows @ masks[index, 0] @ columns.t()
+        # A mask is less than 0.5 outside of its box, where it fades to the zeros around it.
+        left, right = _span(float(boxes[index, 0]), float(boxes[index, 2]), width)
+        top, bottom = _span(float(boxes[index, 1]), float(boxes[index, 3]), height)
+        sampled = sample_mask(masks[index, 0], boxes[index], [left, top, right, bottom])
+        pasted[index, 0, top:bottom, left:right] = sampled >= 0.5
     return pasted
 
 
+def sample_mask(mask: Tensor, box: Tensor, window: list[int]) -> Tensor:
+    """Return a mask at the centres of the pixels of a window, bilinearly interpolated between its cells and zeros.
+
+    The cells fill the box evenly, and zeros surround it: Detectron2's `grid_sample`. Bilinear interpolation on a grid
+    that is parallel to the axes is a product of two matrices, one for each axis.
+
+    Args:
+        mask: float `(rows, columns)`.
+        box: float `(4,)`, xyxy in pixels.
+        window: left, top, right and bottom pixel, the last two excluded.
+    """
+    rows = _weights(box[1], box[3], window[1], window[3], mask.shape[0])
+    columns = _weights(box[0], box[2], window[0], window[2], mask.shape[1])
+    return rows @ mask @ columns.t()
+
+
 def _span(start: float, end: float, length: int) -> tuple[int, int]:
-    """Return the first pixel of a box and the one behind its last, with one more on both sides."""
-    first = max(int(start) - 1, 0)
-    return first, max(min(int(end) + 2, length), first)
+    """Return the first pixel of a box and the one behind its last."""
+    first = min(max(int(start), 0), length)
+    return first, max(min(int(end) + 1, length), first)
 
 
 def _weights(start: Tensor, end: Tensor, first: int, behind: int, cells: int) -> Tensor:

@@ -94,18 +94,19 @@ class Detectron2Transform(GeneralizedRCNNTransform):  # type: ignore[misc]  # to
         image_shapes: list[tuple[int, int]],
         original_image_sizes: list[tuple[int, int]],
     ) -> list[dict[str, Tensor]]:
-        """Return detections in pixels of the original images, without those that are empty there.
+        """Return detections in pixels of the original images.
 
-        Masks come as torchvision's do, `(N, 1, height, width)` in [0, 1]; an object is where they are 0.5 or more.
+        Masks are `(N, 1, height, width)` as torchvision's, but bool: Detectron2 compares with 0.5 where it pastes.
         """
         if self.training:
             return result
         for index, found in enumerate(result):
             shape = original_image_sizes[index]
-            boxes = clip_boxes_to_image(resize_boxes(found["boxes"], image_shapes[index], shape), shape)
-            kept = torch.where((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))[0]
-            for name in list(found.keys()):
-                found[name] = boxes[kept] if name == "boxes" else found[name][kept]
+            found["boxes"] = clip_boxes_to_image(resize_boxes(found["boxes"], image_shapes[index], shape), shape)
             if "masks" in found:
-                found["masks"] = paste_masks(found["masks"], found["boxes"], shape)
+                found["masks"] = self.paste(found["masks"], found["boxes"], shape)
         return result
+
+    def paste(self, masks: Tensor, boxes: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Return the masks of one image at its size: see `paste_masks`."""
+        return paste_masks(masks, boxes, shape)

@@ -1,0 +1,255 @@
+"""Where Detectron2 differs from torchvision, part by part."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from torchvision.models.detection.image_list import ImageList
+from torchvision.ops import roi_align
+
+from detq.models.detectron2.anchors import Detectron2Anchors
+from detq.models.detectron2.build import build
+from detq.models.detectron2.config import Detectron2Config, PoolConfig
+from detq.models.detectron2.detections import Detectron2RoIHeads
+from detq.models.detectron2.paste import paste_masks, sample_mask
+from detq.models.detectron2.pool import Detectron2Pool, choose_levels
+from detq.models.detectron2.transform import Detectron2Transform, shortest_edge
+from detq.tensors import as_tensor
+
+SMALL = Detectron2Config(masks=True, num_classes=3, min_size=96, max_size=160)
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A detector with random parameters that looks at small images. Do not change it."""
+    torch.manual_seed(0)
+    return build(SMALL).eval()
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((1365, 2048), [800, 1200]),
+        ((2048, 1536), [1067, 800]),
+        ((480, 640), [800, 1067]),
+        ((427, 640), [800, 1199]),
+        ((300, 1000), [400, 1333]),
+        ((1, 5000), [0, 1333]),
+    ],
+)
+def test_the_short_side_is_800_and_the_long_one_1333_at_most(shape, expected):
+    """Rounded half up, where torchvision rounds down."""
+    assert shortest_edge(*shape, 800, 1333) == expected
+
+
+@given(st.integers(1, 4000), st.integers(1, 4000), st.integers(1, 1000), st.integers(1, 1500))
+def test_the_long_side_never_exceeds_its_limit(height, width, size, limit):
+    """And an image that may grow has exactly the short side that was asked for."""
+    new = shortest_edge(height, width, size, limit)
+    assert max(new) <= max(limit, size if height == width else limit)
+    if max(height, width) / min(height, width) * size <= limit:
+        assert min(new) == size
+
+
+def test_a_size_of_0_leaves_images_as_they_are():
+    """Detectron2's way to switch resizing off."""
+    assert shortest_edge(123, 45, 0, 10) == [123, 45]
+
+
+@pytest.mark.parametrize("shape", [(150, 211), (61, 40), (96, 130)])
+def test_pixels_are_pils_within_one_grey_level(shape):
+    """Smaller, larger and almost the same; blue first, the mean subtracted, nothing divided."""
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    transform = Detectron2Transform(SMALL).eval()
+    found, _ = transform([as_tensor(image)])
+    height, width = found.image_sizes[0]
+    expected = np.asarray(Image.fromarray(image[:, :, ::-1]).resize((width, height), Image.Resampling.BILINEAR))
+    mean = torch.tensor([103.53, 116.28, 123.675])[:, None, None]
+    difference = (
+        found.tensors[0, :, :height, :width] + mean - torch.from_numpy(expected.copy()).permute(2, 0, 1)
+    ).abs()
+    assert difference.max() < 1.001
+    assert (difference > 0.5).float().mean() < 0.01
+    assert found.tensors.shape[2] % 32 == found.tensors.shape[3] % 32 == 0
+
+
+def test_rgb_and_a_deviation_are_followed():
+    """Configs with a backbone of torchvision have them."""
+    config = Detectron2Config(
+        input_format="RGB", pixel_mean=(1.0, 2.0, 3.0), pixel_std=(2.0, 4.0, 8.0), min_size=0, max_size=1
+    )
+    image = torch.tensor([9, 10, 11]).reshape(3, 1, 1).expand(3, 4, 5) / 255
+    found, _ = Detectron2Transform(config).eval()([image])
+    assert found.tensors[0, :, 0, 0].tolist() == [4.0, 2.0, 1.0]
+
+
+def test_targets_are_resized_with_their_image(small):
+    """Training goes through the same transform."""
+    boxes, masks = torch.tensor([[10.0, 20.0, 30.0, 40.0]]), torch.ones((1, 60, 80), dtype=torch.uint8)
+    _, targets = small.transform([torch.rand(3, 60, 80)], [{"boxes": boxes, "masks": masks}])
+    torch.testing.assert_close(targets[0]["boxes"], boxes * 1.6)
+    assert targets[0]["masks"].shape == (1, 96, 128)
+    assert targets[0]["masks"].dtype == torch.uint8
+
+
+@given(
+    st.tuples(st.floats(0, 50), st.floats(0, 40), st.floats(0.25, 60), st.floats(0.25, 60)),
+    st.integers(1, 28),
+    st.integers(0, 9),
+)
+def test_masks_are_sampled_as_grid_sample_does(place, cells, seed):
+    """An independent oracle, at every pixel of the image, also where a box reaches out of it."""
+    left, top, width, height = place
+    mask = torch.rand((cells, cells), generator=torch.Generator().manual_seed(seed))
+    box = torch.tensor([left, top, left + width, top + height])
+    x = (torch.arange(50) + 0.5 - box[0]) / (box[2] - box[0]) * 2 - 1
+    y = (torch.arange(40) + 0.5 - box[1]) / (box[3] - box[1]) * 2 - 1
+    grid = torch.stack(torch.broadcast_tensors(x[None, :], y[:, None]), dim=-1)
+    expected = F.grid_sample(mask[None, None], grid[None], align_corners=False)[0, 0]
+    torch.testing.assert_close(sample_mask(mask, box, [0, 0, 50, 40]), expected, rtol=0, atol=2e-4)
+    pasted = paste_masks(mask[None, None], box[None].clamp(max=torch.tensor([50.0, 40, 50, 40])), (40, 50))
+    if left + width <= 50 and top + height <= 40:
+        sure = (expected - 0.5).abs() > 3e-4
+        assert torch.equal(pasted[0, 0][sure], (expected >= 0.5)[sure])
+
+
+def test_no_detections_have_no_masks():
+    """An ordinary case."""
+    assert paste_masks(torch.zeros(0, 1, 28, 28), torch.zeros(0, 4), (5, 7)).shape == (0, 1, 5, 7)
+
+
+def test_anchors_are_not_rounded_and_the_ratios_of_a_size_stay_together():
+    """Detectron2's documented boxes of size 32, and its order for several sizes on one level."""
+    anchors = Detectron2Anchors(Detectron2Config())
+    side = 32 * math.sqrt(2) / 2
+    expected = [[-side, -side / 2, side, side / 2], [-16, -16, 16, 16], [-side / 2, -side, side / 2, side]]
+    torch.testing.assert_close(anchors.cell_anchors[0], torch.tensor(expected))
+    several = anchors.generate_anchors((1.0, 2.0), (1.0, 4.0))
+    areas = (several[:, 2] - several[:, 0]) * (several[:, 3] - several[:, 1])
+    assert areas.tolist() == [1.0, 1.0, 4.0, 4.0]
+
+
+def test_strides_do_not_depend_on_the_image():
+    """P6 of an image of 1376 pixels has 22 columns: torchvision takes their stride for 62."""
+    anchors = Detectron2Anchors(Detectron2Config(anchor_offset=0.5))
+    features = [torch.zeros(1, 1, 1, width) for width in (344, 172, 86, 43, 22)]
+    (found,) = anchors(ImageList(torch.zeros(1, 3, 32, 1376), [(32, 1376)]), features)
+    assert found.shape == (3 * (344 + 172 + 86 + 43 + 22), 4)
+    centres = (found[:, 0] + found[:, 2]) / 2
+    torch.testing.assert_close(centres[-3 * 22 :: 3], torch.arange(22) * 64.0 + 32)
+
+
+def test_proposals_are_ranked_by_logits(small):
+    """The sigmoid of both is 1, and torchvision would keep whichever comes first."""
+    boxes = torch.tensor([[[0.0, 0, 10, 10], [1.0, 0, 10, 10], [50.0, 50, 50.0005, 60], [5.0, 5, 5, 9]]])
+    found, scores = small.rpn.filter_proposals(boxes, torch.tensor([40.0, 50, 30, 60]), [(96, 96)], [4])
+    assert found[0].tolist() == [[1.0, 0, 10, 10], [50.0, 50, pytest.approx(50.0005), 60]]
+    assert scores[0].tolist() == [1.0, 1.0]
+
+
+def test_proposals_that_are_not_numbers_are_dropped(small):
+    """As Detectron2 does when a detector runs."""
+    boxes = torch.tensor([[[0.0, 0, math.nan, 10], [1.0, 0, 10, 10], [2.0, 0, math.inf, 10]]])
+    found, _ = small.rpn.filter_proposals(boxes, torch.tensor([4.0, 5, 3]), [(96, 96)], [3])
+    assert found[0].tolist() == [[1.0, 0, 10, 10]]
+
+
+def test_only_the_best_of_each_level_are_kept_before_nms():
+    """PRE_NMS_TOPK counts on each level, POST_NMS_TOPK over all of them."""
+    rpn = build(Detectron2Config(rpn_pre_nms=(9, 2), rpn_post_nms=(9, 3))).rpn.eval()
+    corners = torch.arange(6)[:, None] * torch.tensor([100.0, 0, 100, 0]) + torch.tensor([0.0, 0, 10, 10])
+    logits = torch.tensor([1.0, 2, 3, 4, 5, 6])
+    found, _ = rpn.filter_proposals(corners[None], logits, [(20, 1000)], [3, 3])
+    assert (found[0][:, 0] / 100).tolist() == [5, 4, 2]
+
+
+def test_a_box_of_224_pixels_is_pooled_from_p4():
+    """And one of no size at all from P2, without a complaint."""
+    sides = torch.tensor([0.0, 1, 111.9, 112, 223.9, 224, 447.9, 448, 5000])
+    boxes = torch.stack([torch.zeros(9), torch.zeros(9), sides, sides], dim=1)
+    assert choose_levels(boxes, 4).tolist() == [0, 0, 0, 1, 1, 2, 2, 3, 3]
+
+
+@pytest.mark.parametrize("config", [PoolConfig(7), PoolConfig(5, 2, aligned=False)])
+def test_pooling_is_roi_align_on_the_level_of_each_box(config):
+    """For two images, whose boxes come back in their order."""
+    rng = torch.Generator().manual_seed(0)
+    features = {str(k): torch.rand((2, 3, 128 >> k, 128 >> k), generator=rng) for k in range(4)} | {
+        "pool": torch.ones(1)
+    }
+    corners = torch.rand((12, 2), generator=rng) * 100
+    boxes = torch.cat([corners, corners + torch.logspace(0, 2.7, 12)[:, None]], dim=1)
+    found = Detectron2Pool(config)(features, [boxes[:5], boxes[5:]], [(512, 512)] * 2)
+    for number, box in enumerate(boxes):
+        level = int(choose_levels(box[None], 4))
+        rois = torch.cat([torch.tensor([[0.0 if number < 5 else 1.0]]), box[None]], dim=1)
+        expected = roi_align(
+            features[str(level)], rois, config.size, 0.25 / 2**level, config.sampling_ratio, config.aligned
+        )
+        torch.testing.assert_close(found[number : number + 1], expected)
+
+
+def test_an_image_without_proposals_is_pooled_to_nothing():
+    """An ordinary case."""
+    features = {str(k): torch.rand((1, 3, 16 >> k, 16 >> k)) for k in range(4)}
+    assert Detectron2Pool(PoolConfig(7))(features, [torch.zeros(0, 4)], [(64, 64)]).shape == (0, 3, 7, 7)
+
+
+def test_a_box_thinner_than_a_hundredth_of_a_pixel_is_a_detection(small):
+    """torchvision drops it; an empty one is dropped here too, after it has taken another's place."""
+    heads: Detectron2RoIHeads = small.roi_heads
+    logits = torch.tensor([[0.0, 9, 0, 0], [0.0, 0, 9, 0], [0.0, 0, 0, 9]])
+    proposals = torch.tensor([[1.0, 1, 1.005, 9], [3.0, 3, 9, 9], [5.0, 5, 5, 9]])
+    boxes, scores, labels = heads.postprocess_detections(logits, torch.zeros(3, 16), [proposals], [(20, 20)])
+    assert labels[0].tolist() == [1, 2]
+    torch.testing.assert_close(boxes[0], proposals[:2])
+    assert (scores[0] > 0.99).all()
+
+
+def test_an_image_without_proposals_has_no_detections(small):
+    """An ordinary case."""
+    heads: Detectron2RoIHeads = small.roi_heads
+    found = heads.postprocess_detections(torch.zeros(0, 4), torch.zeros(0, 16), [torch.zeros(0, 4)], [(20, 20)])
+    assert [tuple(values[0].shape) for values in found] == [(0, 4), (0,), (0,)]
+
+
+def test_random_parameters_find_something_also_with_101_layers(noise):
+    """Timing with random weights, and training from scratch, need numbers that stay in bounds."""
+    torch.manual_seed(0)
+    module = build(Detectron2Config(depth=101, min_size=96, max_size=160)).eval()
+    with torch.inference_mode():
+        features = module.backbone(module.transform([as_tensor(noise)])[0].tensors)
+        (found,) = module([as_tensor(noise)])
+    assert all(0.1 < level.abs().max() < 1000 for level in features.values())
+    assert len(found["boxes"])
+
+
+def test_the_detector_scripts_and_answers_as_it_does_unscripted(small, noise):
+    """TorchScript gets the same graph, tensors of uint8 and all."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch announces the end of TorchScript
+        script = torch.jit.script(small)
+        for image in (as_tensor(noise), as_tensor(noise[:90, ::-1])):
+            with torch.inference_mode():
+                (expected,), (_, (found,)) = small([image]), script([image])
+            assert len(expected["boxes"])
+            for name in ("boxes", "scores", "labels"):
+                torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=1e-3)
+            assert (found["masks"] == expected["masks"]).float().mean() > 0.9999
+
+
+def test_strides_are_in_the_first_convolution_unless_the_config_says_otherwise():
+    """MSRA's ResNets have them there, torchvision's in the 3 × 3 convolution."""
+    with torch.device("meta"):
+        first, second = (build(Detectron2Config(stride_in_1x1=flag)).backbone.body.layer3[0] for flag in (True, False))
+    assert (first.conv1.stride, first.conv2.stride) == ((2, 2), (1, 1))
+    assert (second.conv1.stride, second.conv2.stride) == ((1, 1), (2, 2))
+    assert first.downsample[0].stride == second.downsample[0].stride == (2, 2)
