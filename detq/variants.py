@@ -49,8 +49,9 @@ _NO_LINEAR = "a one-stage detector without nn.Linear layers: dynamic quantizatio
 
 UNSUPPORTED: Mapping[str, str] = MappingProxyType(
     {
-        "retinanet_resnet50_fpn-dynamic_int8": _NO_LINEAR,
-        "ssdlite320_mobilenet_v3_large-dynamic_int8": _NO_LINEAR,
+        f"{model}-{recipe}": _NO_LINEAR
+        for model in ("retinanet_resnet50_fpn", "ssdlite320_mobilenet_v3_large")
+        for recipe in ("dynamic_int8", "torchscript_dynamic_int8")
     }
 )
 """Variant id -> why it does not exist."""
@@ -82,7 +83,8 @@ def variants_of(model: str, recipes: str | Iterable[str] | None = None) -> tuple
 
     Args:
         model: a zoo name, or a user's own `package.module:callable`.
-        recipes: names, or one string with commas; all that the model supports by default. Repetitions count once.
+        recipes: names, or one string with commas; by default all that the model supports, for a user's own detector
+            those that work on any. Repetitions count once.
 
     Raises:
         UnknownNameError: no such model or recipe.
@@ -90,7 +92,7 @@ def variants_of(model: str, recipes: str | Iterable[str] | None = None) -> tuple
     """
     spec = find_model(model)
     if recipes is None:
-        every = (Variant(spec.name, recipe.name) for recipe in RECIPES)
+        every = (Variant(spec.name, recipe.name) for recipe in RECIPES if recipe.any_detector or not spec.own)
         return tuple(variant for variant in every if variant.id not in UNSUPPORTED)
     named = recipes.split(",") if isinstance(recipes, str) else recipes
     names = [name.strip() for name in named if name.strip()]

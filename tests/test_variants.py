@@ -20,26 +20,48 @@ def test_the_ids_are_pinned():
     assert [variant.id for variant in VARIANTS] == [
         "fasterrcnn_mobilenet_v3_large_fpn-fp32",
         "fasterrcnn_mobilenet_v3_large_fpn-dynamic_int8",
+        "fasterrcnn_mobilenet_v3_large_fpn-torchscript_fp32",
+        "fasterrcnn_mobilenet_v3_large_fpn-torchscript_dynamic_int8",
         "fasterrcnn_mobilenet_v3_large_320_fpn-fp32",
         "fasterrcnn_mobilenet_v3_large_320_fpn-dynamic_int8",
+        "fasterrcnn_mobilenet_v3_large_320_fpn-torchscript_fp32",
+        "fasterrcnn_mobilenet_v3_large_320_fpn-torchscript_dynamic_int8",
         "fasterrcnn_resnet50_fpn-fp32",
         "fasterrcnn_resnet50_fpn-dynamic_int8",
+        "fasterrcnn_resnet50_fpn-torchscript_fp32",
+        "fasterrcnn_resnet50_fpn-torchscript_dynamic_int8",
         "maskrcnn_mobilenet_v3_large_fpn-fp32",
         "maskrcnn_mobilenet_v3_large_fpn-dynamic_int8",
+        "maskrcnn_mobilenet_v3_large_fpn-torchscript_fp32",
+        "maskrcnn_mobilenet_v3_large_fpn-torchscript_dynamic_int8",
         "maskrcnn_resnet50_fpn-fp32",
         "maskrcnn_resnet50_fpn-dynamic_int8",
+        "maskrcnn_resnet50_fpn-torchscript_fp32",
+        "maskrcnn_resnet50_fpn-torchscript_dynamic_int8",
         "maskrcnn_resnet50_fpn_v2-fp32",
         "maskrcnn_resnet50_fpn_v2-dynamic_int8",
+        "maskrcnn_resnet50_fpn_v2-torchscript_fp32",
+        "maskrcnn_resnet50_fpn_v2-torchscript_dynamic_int8",
         "retinanet_resnet50_fpn-fp32",
+        "retinanet_resnet50_fpn-torchscript_fp32",
         "ssdlite320_mobilenet_v3_large-fp32",
+        "ssdlite320_mobilenet_v3_large-torchscript_fp32",
         "detectron2_maskrcnn_resnet50_fpn-fp32",
         "detectron2_maskrcnn_resnet50_fpn-dynamic_int8",
+        "detectron2_maskrcnn_resnet50_fpn-torchscript_fp32",
+        "detectron2_maskrcnn_resnet50_fpn-torchscript_dynamic_int8",
         "detectron2_maskrcnn_resnet101_fpn-fp32",
         "detectron2_maskrcnn_resnet101_fpn-dynamic_int8",
+        "detectron2_maskrcnn_resnet101_fpn-torchscript_fp32",
+        "detectron2_maskrcnn_resnet101_fpn-torchscript_dynamic_int8",
         "detectron2_fasterrcnn_resnet50_fpn-fp32",
         "detectron2_fasterrcnn_resnet50_fpn-dynamic_int8",
+        "detectron2_fasterrcnn_resnet50_fpn-torchscript_fp32",
+        "detectron2_fasterrcnn_resnet50_fpn-torchscript_dynamic_int8",
         "detectron2_fasterrcnn_resnet101_fpn-fp32",
         "detectron2_fasterrcnn_resnet101_fpn-dynamic_int8",
+        "detectron2_fasterrcnn_resnet101_fpn-torchscript_fp32",
+        "detectron2_fasterrcnn_resnet101_fpn-torchscript_dynamic_int8",
     ]
 
 
@@ -89,7 +111,7 @@ def test_an_unsupported_variant_gives_the_reason():
 @pytest.mark.parametrize(
     ("recipes", "expected"),
     [
-        (None, ["fp32", "dynamic_int8"]),
+        (None, ["fp32", "dynamic_int8", "torchscript_fp32", "torchscript_dynamic_int8"]),
         ("dynamic_int8", ["fp32", "dynamic_int8"]),
         ("dynamic_int8, fp32,dynamic_int8", ["fp32", "dynamic_int8"]),
         (["fp32"], ["fp32"]),
@@ -102,17 +124,18 @@ def test_the_reference_is_always_among_the_variants_to_compare(recipes, expected
 
 
 def test_by_default_a_model_gets_every_recipe_that_it_supports():
-    """A one-stage detector has fp32 alone, without an error."""
-    assert [variant.recipe for variant in variants_of("retinanet_resnet50_fpn")] == ["fp32"]
+    """A one-stage detector has nothing for dynamic quantization, without an error."""
+    assert [variant.recipe for variant in variants_of("retinanet_resnet50_fpn")] == ["fp32", "torchscript_fp32"]
 
 
 def test_a_users_own_detector_has_variants_too():
-    """It is in no list, and its recipe is checked all the same."""
+    """It is in no list, and its recipe is checked all the same; what may not work on it must be named."""
     assert find_variant("pkg.mod:build-dynamic_int8").model == "pkg.mod:build"
     assert [variant.id for variant in variants_of("pkg.mod:build")] == [
         "pkg.mod:build-fp32",
         "pkg.mod:build-dynamic_int8",
     ]
+    assert variants_of("pkg.mod:build", "torchscript_fp32")[1].recipe == "torchscript_fp32"
     with pytest.raises(UnknownNameError, match="unknown recipe"):
         find_variant("pkg.mod:build-int9")
 

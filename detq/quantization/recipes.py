@@ -31,6 +31,7 @@ class RecipeSpec:
         quantizes: it must end in int8 arithmetic; a build where that is not so fails.
         requires: distributions beside torch that it needs.
         extra: the extra of detq that installs them.
+        any_detector: it can be expected to work on a user's own detector; otherwise it must be named to be tried there.
     """
 
     name: str
@@ -39,6 +40,7 @@ class RecipeSpec:
     quantizes: bool
     requires: tuple[str, ...] = ()
     extra: str = ""
+    any_detector: bool = True
 
     def resolve(self) -> Callable[[nn.Module], nn.Module]:
         """Import and return `apply`.
@@ -84,6 +86,20 @@ RECIPES: tuple[RecipeSpec, ...] = (
         target="detq.quantization.dynamic_int8:apply",
         summary="quantize_dynamic on every nn.Linear: int8 weights, activations quantized on the fly",
         quantizes=True,
+    ),
+    RecipeSpec(
+        "torchscript_fp32",
+        target="detq.quantization.torchscript:apply",
+        summary="torch.jit.script and freeze: one graph, batch norm folded into the convolutions",
+        quantizes=False,
+        any_detector=False,  # torch.jit.script compiles a part of Python
+    ),
+    RecipeSpec(
+        "torchscript_dynamic_int8",
+        target="detq.quantization.torchscript:apply_dynamic_int8",
+        summary="dynamic_int8, then torch.jit.script and freeze",
+        quantizes=True,
+        any_detector=False,  # torch.jit.script compiles a part of Python
     ),
 )
 

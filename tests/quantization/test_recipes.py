@@ -10,7 +10,12 @@ from detq.quantization.recipes import RECIPES, RecipeSpec, find_recipe
 
 def test_the_names_of_the_recipes_are_pinned():
     """They are half of a variant's id, which baselines are keyed by; "-" would make the id ambiguous."""
-    assert [spec.name for spec in RECIPES] == ["fp32", "dynamic_int8"]
+    assert [spec.name for spec in RECIPES] == [
+        "fp32",
+        "dynamic_int8",
+        "torchscript_fp32",
+        "torchscript_dynamic_int8",
+    ]
     assert not any("-" in spec.name for spec in RECIPES)
 
 
