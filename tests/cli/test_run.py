@@ -60,7 +60,8 @@ def noises(tmp_path):
 @pytest.mark.slow
 def test_a_killed_run_resumes_and_an_interrupted_one_says_how(noises):
     """SIGKILL in the middle, Ctrl-C in the middle of what is left, then the rest: every image once, in order."""
-    arguments = ("run", "--data", "noises", "--model", MODEL, "--weights", "random", "--out", "out", "--threads", "1")
+    arguments = ("run", "--data", "noises", "--model", MODEL, "--variants", "dynamic_int8", "--weights", "random")
+    arguments += ("--out", "out", "--threads", "1")
     timings = noises.parent / "out" / "timings.csv"
     killed = _start(*arguments, cwd=noises.parent)
     _wait_for_rows(timings, 4, killed)

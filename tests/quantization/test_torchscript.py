@@ -76,18 +76,22 @@ def test_before_freezing_it_is_the_eager_detector_bit_for_bit(fp32_predictor, si
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [spec.name for spec in MODELS])
+@pytest.mark.parametrize("name", [spec.name for spec in MODELS if "resnet101" not in spec.name])
 def test_every_model_of_the_zoo_scripts(name):
-    """Masks included; the layers keep the names that tell their stage."""
+    """Masks included; the layers keep the names that tell their stage. ResNet-101 is ResNet-50 with more blocks."""
     module = build_module(find_model(name), 2)
     if module.transform.fixed_size is None:
-        module.transform.min_size, module.transform.max_size = (64,), 64
+        module.transform.min_size, module.transform.max_size = (128,), 128
     if hasattr(module, "roi_heads"):
         module.rpn._post_nms_top_n["testing"] = 20
-    image = torch.rand(3, 48, 64, generator=torch.Generator().manual_seed(0))
+        module.roi_heads.score_thresh = -1.0
+    else:
+        module.score_thresh = 0.0
+    image = torch.rand(3, 96, 128, generator=torch.Generator().manual_seed(0))
     script = torchscript.apply(module)
     expected, found = _answer(module, image), _answer(script, image)
     assert found.keys() == expected.keys()
+    assert len(expected["scores"]) > 0
     assert found["scores"].tolist() == pytest.approx(expected["scores"].tolist(), abs=1e-4)
     paths = {path for path, _ in module.named_modules()}
     assert {work.path for work in script.count_work(image)} <= paths
