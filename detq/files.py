@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import IO, Any
 
 from detq.errors import OutputError
 
-__all__ = ["atomic_path", "read_json", "write_json", "write_text"]
+__all__ = ["atomic_folder", "atomic_path", "read_json", "write_json", "write_text"]
 
 
 @contextlib.contextmanager
@@ -38,13 +39,43 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path` to fill; on success it is renamed to `path`, on any error removed.
+
+    Raises:
+        OutputError: `path` is a file or holds something, the place cannot be written, or the disk is full.
+    """
+    if path.exists() and not path.is_dir():
+        raise OutputError(f"--out {path}: expected a folder, found a file; choose another --out")
+    if path.is_dir() and any(path.iterdir()):
+        raise OutputError(f"--out {path}: expected a new or empty folder, found other files; choose another --out")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    except OSError as error:
+        raise OutputError(_why(path, error)) from error
+    try:
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(_why(path, error)) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
+
+
 def _rename(temporary: Path, path: Path) -> None:
     with temporary.open("rb") as written:
         os.fsync(written.fileno())
     # mkstemp makes files that only their owner may read; results are for everybody whom the umask lets.
-    umask = os.umask(0)
-    os.umask(umask)
-    temporary.chmod(0o666 & ~umask)
+    temporary.chmod(0o666 & ~_umask())
     temporary.replace(path)
 
 

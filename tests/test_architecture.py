@@ -22,6 +22,7 @@ LAYERS = (
     ("masks",),
     ("types", "tensors"),
     ("datasets", "metrics", "models", "quantization"),
+    ("convert",),
     ("variants",),
     ("predictor", "predictions"),
     ("measure",),

@@ -1,4 +1,4 @@
-"""The command line: `detq run`, `eval`, `predict`, `train`, `import-detectron2`, `list`, `env`.
+"""The command line: `detq run`, `eval`, `predict`, `train`, `convert`, `import-detectron2`, `list`, `env`.
 
 Each command is one module here with one function; nothing heavy is imported before a command runs.
 """
@@ -25,6 +25,7 @@ COMMANDS = {
     "eval": "detq.cli.eval:evaluate_command",
     "predict": "detq.cli.predict:predict_command",
     "train": "detq.cli.train:train_command",
+    "convert": "detq.cli.convert:convert_command",
     "import-detectron2": "detq.cli.import_detectron2:import_detectron2_command",
     "list": "detq.cli.list:list_command",
     "env": "detq.cli.env:env_command",

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import abc
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
+from detq.datasets.annotations import Found
 from detq.errors import DataError
 from detq.types import GroundTruth, Sample
 
@@ -74,6 +77,38 @@ class Dataset(abc.ABC):
     def ignored(self) -> Mapping[str, int]:
         """Boxes left out in the annotations read up to now, by class name: by the class map, or without an area."""
         return {}
+
+    def annotations(self, index: int) -> list[Found]:
+        """Return an image's annotations as its file describes them, or the sentence for what is none.
+
+        Raises:
+            DataError: the set has no annotation files, or those of the image cannot be read.
+        """
+        raise DataError(
+            f"{self.name}: expected annotation files, found a set of images without; "
+            f"name a labelled data set instead of image {self.image_id(index)}"
+        )
+
+    def image_path(self, index: int) -> Path:
+        """Return the image's file.
+
+        Raises:
+            DataError: there is none: it is rendered.
+        """
+        raise DataError(f"{self.name}: expected image files, found rendered images such as {self.image_id(index)}")
+
+    def image_extra(self, index: int) -> Mapping[str, Any]:  # noqa: ARG002  # readers that find more override it
+        """Return what the files say about an image beside its annotations, under COCO's names."""
+        return {}
+
+    def extra(self) -> Mapping[str, Any]:
+        """Return what the files say about the whole set beside images, annotations and categories."""
+        return {}
+
+    @property
+    def source_classes(self) -> Sequence[str]:
+        """Every class that the files know, before the class map; a name may occur twice."""
+        return self.classes
 
     def coco_image_id(self, index: int) -> int | str:
         """Return what a COCO results file calls this image: its number in COCO data, its `image_id` elsewhere."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detq.boxes import box_area
+from detq.datasets.annotations import Annotation, Found, read_each
 from detq.datasets.base import Dataset
 from detq.datasets.class_map import ClassTable
-from detq.datasets.coco_json import CocoTables, read_coco, read_segmentations
+from detq.datasets.coco_json import CocoDetails, CocoTables, read_coco, read_details, read_segmentations
 from detq.datasets.coco_masks import decode_segmentation
 from detq.datasets.geometry import fit_boxes, turn_upright
 from detq.datasets.images import frame_sizes, read_image
 from detq.datasets.left_out import LeftOut
+from detq.datasets.listing import root_of_named
 from detq.datasets.options import Options
+from detq.datasets.outlines import parse_segmentation
 from detq.datasets.recognise import coco_candidates
+from detq.datasets.turning import frame_of, turn_annotation, turn_masks
 from detq.errors import DataError
 from detq.types import GroundTruth, Sample
 
 __all__ = ["CocoDataset", "open_coco"]
-
-# Enough to find the images' folder without a look at each of them.
-_PROBED = 20
 
 
 class CocoDataset(Dataset):
@@ -50,6 +51,7 @@ class CocoDataset(Dataset):
         self._order = np.argsort(tables.image_of, kind="stable")
         self._starts = np.searchsorted(tables.image_of[self._order], np.arange(len(tables.file_names) + 1))
         self._segmentations: list[Any] | None = None
+        self._details: CocoDetails | None = None
         self._left_out = LeftOut()
 
     def __len__(self) -> int:
@@ -95,7 +97,7 @@ class CocoDataset(Dataset):
         areas = np.where(np.isnan(areas), box_area(boxes), areas)
         masks = self._masks(rows, size) if self.masks else None
         if size != upright and masks is not None:
-            masks = _turn_masks(masks, orientation)
+            masks = turn_masks(masks, orientation)
         return GroundTruth(boxes, self._labels[rows], self._tables.crowd[rows], areas, masks)
 
     def size(self, index: int) -> tuple[int, int]:
@@ -113,17 +115,57 @@ class CocoDataset(Dataset):
         """Boxes left out in the images read up to now: of categories that the map leaves out, or without an area."""
         return dict(self._left_out.counts)
 
+    @property
+    def source_classes(self) -> Sequence[str]:
+        """Every category's name, before the class map."""
+        return tuple(self._tables.categories.values())
+
+    def annotations(self, index: int) -> list[Found]:
+        """Return an image's annotations as the file describes them, or the sentence for what is none."""
+        upright, stored, orientation = frame_sizes(self.image_path(index))
+        size = self._size(index, upright, stored)
+        rows = self._order[self._starts[index] : self._starts[index + 1]]
+        found = read_each(rows.tolist(), self._annotation)
+        if size == upright:
+            return found
+        return [a if isinstance(a, DataError) else turn_annotation(a, stored, orientation) for a in found]
+
+    def image_extra(self, index: int) -> Mapping[str, Any]:
+        """Return the image's fields that this class does not know, such as its licence."""
+        return self._read_details().images[self.coco_image_id(index)]
+
+    def extra(self) -> Mapping[str, Any]:
+        """Return the file's other fields, and what it says about its categories beside their names."""
+        details = self._read_details()
+        return {**details.whole, "categories": details.categories}
+
+    def _annotation(self, row: int) -> Annotation:
+        details, tables = self._read_details(), self._tables
+        number, given = tables.annotation_ids[row], tables.category_ids[row]
+        x, y, width, height = tables.boxes[row].tolist()
+        polygons, runs = parse_segmentation(details.segmentations[row], self._where(row))
+        return Annotation(
+            tables.categories[given],
+            self._table.label(given),
+            self._where(row),
+            box=(x, y, x + width, y + height),
+            polygons=polygons,
+            runs=runs,
+            crowd=bool(tables.crowd[row]),
+            area_px=None if np.isnan(tables.areas_px[row]) else float(tables.areas_px[row]),
+            number=number if isinstance(number, int) else None,
+            extra=details.annotations[row],
+        )
+
+    def _read_details(self) -> CocoDetails:
+        if self._details is None:
+            self._details = read_details(self._path)
+        return self._details
+
     def _size(self, index: int, upright: tuple[int, int], stored: tuple[int, int]) -> tuple[int, int]:
         """Return the size of the frame that the annotations are in."""
         width, height = (int(side) for side in self._tables.sizes[index])
-        if (width, height) in (upright, stored):
-            return width, height
-        if 0 in (width, height):
-            return upright
-        raise DataError(
-            f"{self._path}, image {self.image_id(index)}: expected the file's {upright[0]} × {upright[1]} pixels, "
-            f"found width {width} and height {height}; scale the boxes with the images, or restore the images annotated"
-        )
+        return frame_of((width, height), upright, stored, f"{self._path}, image {self.image_id(index)}")
 
     def _where(self, row: int) -> str:
         image = self._tables.file_names[self._tables.image_of[row]]
@@ -146,13 +188,6 @@ class CocoDataset(Dataset):
         return digest
 
 
-def _turn_masks(masks: NDArray[np.bool_], orientation: int) -> NDArray[np.bool_]:
-    """Return masks `(N, height, width)` turned upright for the EXIF orientations 5 to 8."""
-    turned = masks.transpose(0, 2, 1)
-    turned = turned[:, :, ::-1] if orientation in (6, 7) else turned
-    return turned[:, ::-1] if orientation in (7, 8) else turned
-
-
 def open_coco(path: Path, options: Options) -> CocoDataset:
     """Open a COCO JSON file, or the folder that holds one.
 
@@ -168,7 +203,7 @@ def open_coco(path: Path, options: Options) -> CocoDataset:
         raise DataError(f"option split={options.split} goes with YOLO's data.yaml; name the JSON file to read instead")
     file = path if path.is_file() else _only_json(path)
     tables = read_coco(file)
-    root = _image_root(file, tables.file_names[:_PROBED])
+    root = root_of_named(file, tables.file_names)
     return CocoDataset(str(path), file, root, tables, ClassTable.of(tables.categories, options.class_map))
 
 
@@ -178,19 +213,3 @@ def _only_json(folder: Path) -> Path:
         return found[0]
     names = ", ".join(str(file.relative_to(folder)) for file in found) or "none"
     raise DataError(f"data set folder {folder}: expected one COCO JSON file, found {names}; name the file to read")
-
-
-def _image_root(file: Path, names: list[str]) -> Path:
-    """Return the folder that the file names are relative to, by where the first of them are."""
-    # instances_val2017.json goes with val2017/, in COCO's own layout in the folder above.
-    subset = file.stem.rpartition("_")[2]
-    inside = ("", "images", subset, f"images/{subset}")
-    places = [base / part for base in (file.parent, file.parent.parent) for part in inside]
-    for place in places:
-        if any((place / name).is_file() for name in names):
-            return place
-    looked = ", ".join(str(place) for place in places[:4])
-    raise DataError(
-        f"{file}: expected image {names[0]} beside it or in images/, found none of the first {len(names)} images in "
-        f"{looked} or the same in the folder above; put the images there"
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -12,9 +12,11 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
+from detq.datasets.annotations import is_finite
+from detq.datasets.json_files import describe_json
 from detq.errors import DataError
 
-__all__ = ["CocoTables", "read_coco", "read_segmentations"]
+__all__ = ["CocoDetails", "CocoTables", "read_coco", "read_details", "read_segmentations"]
 
 Id = int | str
 
@@ -82,6 +84,42 @@ def read_segmentations(path: Path) -> list[Any]:
     return [entry.get("segmentation") for entry in _content(path)["annotations"]]
 
 
+@dataclass(frozen=True)
+class CocoDetails:
+    """What a COCO file says beyond `CocoTables`.
+
+    Attributes:
+        segmentations: each annotation's, in the file's order; None where there is none.
+        annotations: each annotation's other fields, in the file's order.
+        images: image id -> the image's other fields.
+        categories: category id -> the category's other fields.
+        whole: the file's other fields, such as info and licenses.
+    """
+
+    segmentations: list[Any]
+    annotations: list[dict[str, Any]]
+    images: dict[Id, dict[str, Any]]
+    categories: dict[int, dict[str, Any]]
+    whole: dict[str, Any]
+
+
+def read_details(path: Path) -> CocoDetails:
+    """Return what `read_coco`, which has accepted the file, leaves out."""
+    content = _content(path)
+    known = ("id", "image_id", "category_id", "bbox", "area", "iscrowd", "segmentation")
+    return CocoDetails(
+        segmentations=[entry.get("segmentation") for entry in content["annotations"]],
+        annotations=[_others(entry, *known) for entry in content["annotations"]],
+        images={entry["id"]: _others(entry, "id", "file_name", "width", "height") for entry in content["images"]},
+        categories={int(entry["id"]): _others(entry, "id", "name") for entry in content["categories"]},
+        whole=_others(content, "images", "annotations", "categories"),
+    )
+
+
+def _others(entry: Mapping[str, Any], *known: str) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if key not in known}
+
+
 def _content(path: Path) -> dict[str, list[Any]]:
     try:
         content = json.loads(path.read_bytes())
@@ -91,18 +129,7 @@ def _content(path: Path) -> dict[str, list[Any]]:
     keys = ("images", "annotations", "categories")
     if isinstance(content, dict) and all(isinstance(content.get(key), list) for key in keys):
         return content
-    raise DataError(f"{path}: expected COCO JSON with the lists {', '.join(keys)}, found {_describe(content)}")
-
-
-def _describe(content: object) -> str:
-    if isinstance(content, list):
-        return "a list; is it a file of results? Those go to --predictions"
-    if not isinstance(content, dict):
-        return f"{type(content).__name__}; export the annotations again"
-    if any(isinstance(value, dict) and "regions" in value for value in content.values()):
-        return "VIA annotations; export them as COCO"
-    listed = ", ".join(repr(key) for key in list(content)[:8])
-    return f"the keys {listed or 'none'}, or one of them is no list; export the annotations again"
+    raise DataError(f"{path}: expected COCO JSON with the lists {', '.join(keys)}, found {describe_json(content)}")
 
 
 def _categories(path: Path, entries: list[Any]) -> dict[int, str]:
@@ -156,7 +183,7 @@ def _annotation(
         rows[entry["image_id"]],
         int(entry["category_id"]),
         [float(value) for value in entry["bbox"]],
-        float(area) if _is_finite(area) else math.nan,
+        float(area) if is_finite(area) else math.nan,
         bool(entry.get("iscrowd", 0)),
     )
 
@@ -177,7 +204,7 @@ def _problem(entry: Any, rows: dict[Id, int], categories: dict[int, str]) -> str
             f"the id of one of the categories {known or '(none)'}, found category_id {_short(category_id)}; "
             "add the category or remove the annotation"
         )
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_finite, box)):
+    if not isinstance(box, list) or len(box) != 4 or not all(map(is_finite, box)):
         return (
             f"bbox [x, y, width, height] of four finite numbers, found {_short(box)}; correct or remove the annotation"
         )
@@ -190,13 +217,6 @@ def _is_integer(value: object) -> TypeGuard[float]:
 
 def _is_id(value: object) -> TypeGuard[Id]:
     return isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool))
-
-
-def _is_finite(value: object) -> TypeGuard[float]:
-    try:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:  # a whole number of more than 308 digits
-        return False
 
 
 def _no_repeats(path: Path, what: str, values: Iterable[Id]) -> None:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import abc
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detq.datasets.annotations import Annotation, Found, Points, read_each
 from detq.datasets.base import Dataset
 from detq.datasets.class_map import ClassTable
 from detq.datasets.geometry import fit_boxes
 from detq.datasets.images import image_size, read_image
 from detq.datasets.left_out import LeftOut
 from detq.datasets.listing import Pairs
+from detq.datasets.outlines import polygon
 from detq.errors import DataError
 from detq.types import GroundTruth, Sample
 
@@ -34,11 +36,13 @@ class Lines:
         keys: what each line calls its class: an index or a word.
         boxes: float64 `(N, 4)`, xyxy in pixels, as written: not yet checked against the image.
         numbers: each line's number in the file, from 1.
+        polygons: each line's outline in pixels, None for a box; empty for a format without outlines.
     """
 
     keys: list[int | str]
     boxes: NDArray[np.float64]
     numbers: list[int]
+    polygons: Sequence[Points | None] = ()
 
 
 class LabelFiles(Dataset):
@@ -89,6 +93,30 @@ class LabelFiles(Dataset):
     def ignored(self) -> Mapping[str, int]:
         """Boxes left out in the images read up to now: of classes that the map leaves out, or without an area."""
         return dict(self._left_out.counts)
+
+    @property
+    def source_classes(self) -> Sequence[str]:
+        """Every class that the files know, before the class map."""
+        return tuple(self._table.names.values())
+
+    def annotations(self, index: int) -> list[Found]:
+        """Return an image's annotations as its file describes them, or the sentence for what is none."""
+        path = self._pairs.labels[index]
+        if path is None:
+            return []
+        lines = self.parse(read_label_file(path), self.size(index), path)
+        polygons = lines.polygons or [None] * len(lines.keys)
+
+        def read(row: int) -> Annotation:
+            key, where = lines.keys[row], f"{path}, line {lines.numbers[row]}"
+            name, label = self._table.name(key), self._label(key, path, lines.numbers[row])
+            outline = polygons[row]
+            if outline is not None:
+                return Annotation(name, label, where, polygons=(polygon(outline, where),))
+            left, top, right, bottom = lines.boxes[row].tolist()
+            return Annotation(name, label, where, box=(left, top, right, bottom))
+
+        return read_each(range(len(lines.keys)), read)
 
     def _truth(self, index: int, size: tuple[int, int]) -> GroundTruth:
         path = self._pairs.labels[index]

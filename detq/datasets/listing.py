@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from detq.datasets.images import IMAGE_SUFFIXES
 from detq.errors import DataError
 
-__all__ = ["Pairs", "is_label", "label_root", "list_images", "list_pairs", "scan"]
+__all__ = [
+    "Pairs",
+    "is_label",
+    "label_root",
+    "list_files",
+    "list_images",
+    "list_pairs",
+    "root_of_named",
+    "scan",
+    "suffix_of",
+]
 
+# Enough to find the images' folder without a look at each of them.
+_PROBED = 20
 # Texts that lie beside label files in the exports of common tools.
 _NO_LABELS = ("classes.txt", "labels.txt", "predefined_classes.txt", "requirements.txt", "license.txt")
 
@@ -37,8 +49,22 @@ def scan(root: Path) -> tuple[list[str], list[str]]:
     Raises:
         DataError: the folder is missing or cannot be read.
     """
-    images: list[str] = []
-    texts: list[str] = []
+    found = list_files(root, IMAGE_SUFFIXES | {".txt"})
+    return [name for name in found if suffix_of(name) != ".txt"], [name for name in found if suffix_of(name) == ".txt"]
+
+
+def suffix_of(name: str) -> str:
+    """Return the suffix of a file's name in small letters: ".jpg"."""
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122  # a million Paths are slow
+
+
+def list_files(root: Path, suffixes: Collection[str]) -> list[str]:
+    """Return the files below `root` with these suffixes, as sorted relative paths with `/`; hidden ones do not count.
+
+    Raises:
+        DataError: the folder is missing or cannot be read.
+    """
+    found: list[str] = []
     waiting, seen = [""], set()
     try:
         while waiting:
@@ -49,20 +75,17 @@ def scan(root: Path) -> tuple[list[str], list[str]]:
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(root / folder) as entries:
                 for entry in entries:
-                    suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122  # a million Paths are slow
                     if entry.name.startswith("."):
                         continue
                     if entry.is_dir():
                         waiting.append(f"{folder}{entry.name}/")
-                    elif suffix in IMAGE_SUFFIXES:
-                        images.append(folder + entry.name)
-                    elif suffix == ".txt":
-                        texts.append(folder + entry.name)
+                    elif suffix_of(entry.name) in suffixes:
+                        found.append(folder + entry.name)
     except OSError as error:
         raise DataError(
             f"data set folder {root} cannot be read: {error.strerror or error}; check the path and its permissions"
         ) from None
-    return sorted(images), sorted(texts)
+    return sorted(found)
 
 
 def list_images(root: Path) -> list[str]:
@@ -165,3 +188,24 @@ def _candidates(image: str) -> tuple[str, ...]:
     beside = folder + slash
     swapped = "/".join([*_swap(folder.split("/")), text]) if "images" in folder else f"{beside}{text}"
     return (swapped, f"{beside}{text}", f"{beside}Label/{text}", f"{beside}labels/{text}")
+
+
+def root_of_named(file: Path, names: Sequence[str]) -> Path:
+    """Return the folder that the image names in an annotation file are relative to, by where the first of them are.
+
+    Raises:
+        DataError: none of the first lies in one of the usual places.
+    """
+    names = names[:_PROBED]
+    # instances_val2017.json goes with val2017/, in COCO's own layout in the folder above.
+    subset = file.stem.rpartition("_")[2]
+    inside = ("", "images", subset, f"images/{subset}")
+    places = [base / part for base in (file.parent, file.parent.parent) for part in inside]
+    for place in places:
+        if any((place / name).is_file() for name in names):
+            return place
+    looked = ", ".join(str(place) for place in places[:4])
+    raise DataError(
+        f"{file}: expected image {names[0]} beside it or in images/, found none of the first {len(names)} images in "
+        f"{looked} or the same in the folder above; put the images there"
+    )

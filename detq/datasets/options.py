@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from detq.datasets.category_from import CategoryRule
 from detq.errors import DataError, unknown_name
 
-__all__ = ["Options", "parse_classes", "parse_location"]
+__all__ = ["Options", "category_rule", "parse_classes", "parse_location", "refuse_category", "refuse_options"]
 
 _FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 # What a query calls an option -> the field below.
@@ -21,6 +22,8 @@ _QUERY = {
     "split": "split",
     "allow_unlabelled": "allow_unlabelled",
     "unlabelled": "unlabelled",
+    "category_from": "category_from",
+    "category": "category",
 }
 
 
@@ -35,6 +38,8 @@ class Options:
         split: which part of a `data.yaml` to read: train, val or test.
         allow_unlabelled: an image without a label file is background instead of a mistake.
         unlabelled: there are no labels, or they are not to be read.
+        category_from: the dotted path to an annotation's class, where the format leaves it to attributes.
+        category: the class of all annotations, or of those that have nothing at `category_from`.
     """
 
     format: str | None = None
@@ -43,6 +48,40 @@ class Options:
     split: str | None = None
     allow_unlabelled: bool = False
     unlabelled: bool = False
+    category_from: str | None = None
+    category: str | None = None
+
+
+def category_rule(options: Options, path: str) -> CategoryRule:
+    """Return how to find classes in a format that has them at `path` if nothing else is said."""
+    if options.category_from is None and options.category is not None:
+        return CategoryRule(None, options.category)
+    return CategoryRule(options.category_from or path, options.category)
+
+
+def refuse_options(path: Path, options: Options, why: str) -> None:
+    """Refuse options that speak of class numbers and of a `data.yaml`, for formats that have neither.
+
+    Raises:
+        DataError: one was given.
+    """
+    if options.classes is not None:
+        raise DataError(f"--classes does not go with {path}: {why}; leave it out, or choose some with --map car=car")
+    if options.split is not None:
+        raise DataError(f"option split={options.split} goes with YOLO's data.yaml; name the file or folder to read")
+
+
+def refuse_category(path: Path, options: Options, why: str) -> None:
+    """Refuse the options that choose an attribute for the class, for formats that name classes themselves.
+
+    Raises:
+        DataError: one was given.
+    """
+    for option, value in (("--category-from", options.category_from), ("--category", options.category)):
+        if value is not None:
+            raise DataError(
+                f"{option} does not go with {path}: {why}; leave it out, or merge classes with --map NAME=A,B"
+            )
 
 
 def parse_classes(text: str) -> tuple[str, ...]:

@@ -7,23 +7,27 @@ from itertools import islice
 from pathlib import Path
 
 from detq.datasets.images import IMAGE_SUFFIXES
+from detq.datasets.json_files import describe_json, load_json, sniff_json
 from detq.datasets.label_files import parse_number, read_label_file
-from detq.datasets.listing import is_label, label_root, scan
+from detq.datasets.listing import is_label, label_root, list_files, scan
 from detq.errors import DataError
 
 __all__ = ["coco_candidates", "recognise"]
 
-_FILES = {".json": "coco", ".yaml": "yolo", ".yml": "yolo"}
+_FILES = {".xml": "voc", ".yaml": "yolo", ".yml": "yolo"}
+# So many files are looked into before a folder counts as without a format's files.
+_SAMPLED_SIDECARS = 20
 _SAMPLED_FILES = 200
 _SAMPLED_LINES = 50
 
 
 def recognise(path: Path) -> str:
-    """Return the name of the format of the data set at `path`: coco, corners or yolo.
+    """Return the name of the format of the data set at `path`: coco, corners, labelme, via, voc or yolo.
 
-    A .json file or one in the folder (or its `annotations`) with images and annotations is COCO. Text files are YOLO
-    if their lines are five numbers from 0 to 1 after a whole one, and corners if they end in four numbers otherwise. A
-    data.yaml is YOLO.
+    A .json file or one in the folder (or its `annotations`) with images and annotations is COCO, one in the folder with
+    regions is VIA, and one below it with shapes and imagePath is labelme. An .xml file below it is VOC. Text files are
+    YOLO if their lines are five numbers from 0 to 1 after a whole one, and corners if they end in four numbers
+    otherwise. A data.yaml is YOLO.
 
     Raises:
         DataError: nothing fits, or more than one format does.
@@ -35,6 +39,7 @@ def recognise(path: Path) -> str:
     annotations = coco_candidates(path)
     if annotations:
         found["coco"] = f"{annotations[0].relative_to(path)} (coco)"
+    found |= _of_sidecars(path, with_json=not annotations)
     kind, example = _of_labels(path, texts)
     if kind is not None:
         found[kind] = f"{example} ({kind})"
@@ -68,11 +73,39 @@ def _is_coco_content(file: Path) -> bool:
     return b'"images"' in content and b'"annotations"' in content
 
 
+def _of_sidecars(folder: Path, *, with_json: bool) -> dict[str, str]:
+    """Return the formats of VIA, labelme and VOC files in `folder`, and a file to show for each."""
+    found: dict[str, str] = {}
+    jsons = list_files(folder, (".json",)) if with_json else []
+    for name in sorted(jsons, key=lambda name: (name.count("/"), name))[:_SAMPLED_SIDECARS]:
+        kind = sniff_json(folder / name)
+        if kind == "labelme" or (kind == "via" and "/" not in name):
+            found.setdefault(kind, f"{name} ({kind})")
+    xml = next((name for name in list_files(folder, (".xml",)) if _is_voc(folder / name)), None)
+    return found if xml is None else found | {"voc": f"{xml} (voc)"}
+
+
+def _is_voc(file: Path) -> bool:
+    with file.open("rb") as stream:
+        return b"<annotation" in stream.read(1000)
+
+
 def _of_file(path: Path) -> str:
+    if path.suffix.lower() == ".json":
+        found = sniff_json(path)
+        if found is None and _is_coco_name(path.name.lower()):
+            return "coco"
+        if found is None:
+            expected = "COCO, VIA or labelme JSON"
+            raise DataError(f"{path}: expected {expected}, found {describe_json(load_json(path, expected))}")
+        return found
     kind = _FILES.get(path.suffix.lower())
     if kind is None:
         hint = "add --unlabelled to read an image" if path.suffix.lower() in IMAGE_SUFFIXES else "name the folder"
-        raise DataError(f"data set {path}: expected a folder, a COCO .json or a data.yaml, found another file; {hint}")
+        raise DataError(
+            f"data set {path}: expected a folder, a .json of COCO, VIA or labelme, a VOC .xml or a data.yaml, found "
+            f"another file; {hint}"
+        )
     return kind
 
 
@@ -113,7 +146,7 @@ def _nothing(folder: Path, images: int, texts: list[str], example: str) -> str:
     ]
     found.append(f"JSON without images and annotations ({', '.join(jsons[:3])})" if jsons else "no JSON")
     return (
-        f"data set folder {folder}: expected a COCO JSON, a data.yaml, or a text file of labels for each image "
-        f"(class cx cy w h, or Label x_min y_min x_max y_max), found {', '.join(found)}; check the path, say "
-        "--format coco, corners or yolo, or --unlabelled for images without labels"
+        f"data set folder {folder}: expected JSON of COCO, VIA or labelme, VOC XML, a data.yaml, or a text file of "
+        "labels for each image (class cx cy w h, or Label x_min y_min x_max y_max), found "
+        f"{', '.join(found)}; check the path, say --format NAME, or --unlabelled for images without labels"
     )

@@ -1,7 +1,8 @@
 """YOLO: one text file an image with `class cx cy w h` lines, normalized to the image's sides.
 
-A line may also hold a polygon, `class x1 y1 x2 y2 x3 y3 …`, as segmentation exports do; its bounding box counts. Names
-come from `--classes`, from a `data.yaml` in the folder or the one above, or from a `classes.txt` beside the labels.
+A line may also hold a polygon, `class x1 y1 x2 y2 x3 y3 …`, as segmentation exports do; its bounding box counts, and
+`detq convert` keeps it. Names come from `--classes`, from a `data.yaml` in the folder or the one above, or from a
+`classes.txt` beside the labels.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from detq.datasets.annotations import Points
 from detq.datasets.class_map import ClassTable
 from detq.datasets.label_files import LabelFiles, Lines, parse_number
 from detq.datasets.listing import Pairs, list_pairs
@@ -78,6 +80,7 @@ def parse_yolo(text: str, size: tuple[int, int], path: str) -> Lines:
     keys: list[int | str] = []
     boxes: list[list[float]] = []
     numbers: list[int] = []
+    polygons: list[Points | None] = []
     for number, line in enumerate(text.splitlines(), start=1):
         fields = line.split()
         if not fields:
@@ -85,8 +88,9 @@ def parse_yolo(text: str, size: tuple[int, int], path: str) -> Lines:
         values = _values(fields, f"{path}, line {number}")
         keys.append(int(values[0]))
         boxes.append(values[1:] if len(values) == 5 else _around(values[1:]))
+        polygons.append(None if len(values) == 5 else np.asarray(values[1:], np.float64).reshape(-1, 2) * size)
         numbers.append(number)
-    return Lines(keys, _to_pixels(boxes, size), numbers)
+    return Lines(keys, _to_pixels(boxes, size), numbers, polygons)
 
 
 def _to_pixels(boxes: list[list[float]], size: tuple[int, int]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:

@@ -42,7 +42,7 @@ class Table:
         from rich.table import Table as RichTable
         from rich.text import Text
 
-        table = RichTable(title=self.title, title_justify="left", caption=None)
+        table = RichTable(title=Text(self.title) if self.title else None, title_justify="left", caption=None)
         for number, column in enumerate(self.columns):
             table.add_column(column, justify="left" if number < self.words else "right", no_wrap=not number)
         for row in self.rows:

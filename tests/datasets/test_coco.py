@@ -119,13 +119,14 @@ def test_a_size_that_is_not_given_is_the_files(coco_set):
         ("{not json", r"expected COCO JSON, found Expecting property name .*; export"),
         ("", r"expected COCO JSON, found an empty file; export"),
         ("[" * 100_000, r"expected COCO JSON, found .*recursion"),
-        ("[]", r"expected COCO JSON with the lists images, .*found a list; is it a file of results\?"),
-        ("3", r"expected COCO JSON with the lists .*found int; export"),
+        ("[]", r"expected COCO JSON with the lists images, .*found a list of 0 values; export"),
+        ('[{"image_id": 1, "category_id": 1, "score": 1}]', r".*found COCO results, .* go to detq eval --predictions"),
+        ("3", r"expected COCO JSON with the lists .*found a lone int; export"),
         (
             '{"images": [], "annotations": []}',
-            r"expected COCO JSON .*found the keys 'images', 'annotations', or one of them is no list",
+            r"expected COCO JSON .*found a part of COCO JSON without one of the lists images, .*; export all three",
         ),
-        ('{"a": {"regions": []}}', r"expected COCO JSON .*found VIA annotations; export them as COCO"),
+        ('{"a": {"regions": []}}', r"expected COCO JSON .*found VIA annotations; open it with --format via"),
         ('{"images": [], "annotations": [], "categories": []}', r"expected at least one image, found an empty list;"),
     ],
 )
@@ -134,7 +135,7 @@ def test_json_of_another_kind_is_a_sentence(coco_set, content, expected):
     path = coco_set() / "_annotations.coco.json"
     path.write_text(content)
     with pytest.raises(DataError, match=r"_annotations\.coco\.json: " + expected):
-        open_dataset(path)
+        open_dataset(path, format="coco")
 
 
 @pytest.mark.parametrize(
