@@ -78,9 +78,10 @@ def convert_command(
     answered with those that it has.
     """
     from detq.cli.progress import progress_for
-    from detq.convert import convert
+    from detq.convert import convert, find_target
     from detq.datasets import open_dataset
 
+    find_target(to)  # before a large source is read
     data = open_dataset(
         source,
         format=data_format,

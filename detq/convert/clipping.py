@@ -87,8 +87,8 @@ def _side(start: Points, end: Points, points: Points) -> NDArray[np.float64]:
     return np.asarray(np.sign(along[..., 0] * to[..., 1] - along[..., 1] * to[..., 0]))
 
 
-def filled_area_px(rings: Sequence[Points]) -> tuple[float, float]:
-    """Return the area that polygons fill together by COCO's rule, and by how much it may be off, in pixels.
+def filled_area_px(rings: Sequence[Points]) -> float:
+    """Return the area that polygons fill together by COCO's rule, in pixels.
 
     What lies inside an even number of times is outside, in one polygon; what lies in several polygons counts once. The
     area is counted in an enlarged picture.
@@ -101,5 +101,4 @@ def filled_area_px(rings: Sequence[Points]) -> tuple[float, float]:
     scale = min(max(_ENLARGED_PX / max(longest, 1e-3), 1.0), 64.0)
     width, height = (int(side) for side in np.ceil(np.ptp(points, axis=0) * scale) + 2)
     runs = coco_mask.frPyObjects([((ring - low) * scale + 1).ravel().tolist() for ring in rings], height, width)
-    perimeter = sum(float(np.hypot(*(ring - np.roll(ring, 1, axis=0)).T).sum()) for ring in rings)
-    return float(coco_mask.area(coco_mask.merge(runs))) / scale**2, perimeter / scale
+    return float(coco_mask.area(coco_mask.merge(runs))) / scale**2

@@ -33,6 +33,12 @@ class Placement:
     final: Path
     mode: str
 
+    def write(self, name: str, text: str) -> None:
+        """Write a text file of this name in the folder; whole is what the folder is made to be, at its end."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
     def place(self, image: ImageRecord, base: str) -> str:
         """Put an image at `base`/its name, and return its path from `base`: its name, or the way back to the source."""
         if self.mode == "none":

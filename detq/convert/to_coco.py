@@ -13,7 +13,7 @@ from detq.convert.targets import Job
 from detq.datasets.annotations import Annotation
 from detq.datasets.outlines import segmentation_of
 
-__all__ = ["write"]
+__all__ = ["as_json", "short", "write"]
 
 
 def write(job: Job) -> None:
@@ -37,7 +37,7 @@ def _write(
     with path.open("w", encoding="utf-8") as stream:
         stream.write("{\n")
         for key, value in extra.items():
-            stream.write(f"{_json(key)}: {_json(value)},\n")
+            stream.write(f"{as_json(key)}: {as_json(value)},\n")
         _write_list(stream, "images", (_image(image, name) for image, name in named))
         stream.write(",\n")
         _write_list(stream, "categories", map(_category, categories))
@@ -50,12 +50,13 @@ def _write_list(stream: IO[str], name: str, entries: Iterable[Mapping[str, Any]]
     stream.write(f'"{name}": [')
     separator = "\n"
     for entry in entries:
-        stream.write(separator + _json(entry))
+        stream.write(separator + as_json(entry))
         separator = ",\n"
     stream.write("\n]")
 
 
-def _json(value: Any) -> str:
+def as_json(value: Any) -> str:
+    """Return JSON on one line, names as they are written."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
@@ -17,7 +18,6 @@ from detq.convert.targets import Job
 from detq.convert.to_coco import short
 from detq.datasets.annotations import Annotation, Points
 from detq.datasets.outlines import decode_outline
-from detq.files import write_json
 
 __all__ = ["write"]
 
@@ -43,13 +43,14 @@ def write(job: Job) -> None:
 
 def _write(job: Job, image: ImageRecord, part: str) -> None:
     placed = job.placement.place(image, part)
-    file = (job.placement.folder / part / image.name).with_suffix(".json")
+    file = PurePosixPath(part, image.name).with_suffix(".json")
     # imagePath starts from the JSON, which lies as deep as the image's name says.
     name = PurePosixPath(placed).name if placed == image.name else "../" * image.name.count("/") + placed
     width, height = image.size
     shapes = [shape for annotation in image.annotations for shape in _shapes(job, annotation, image)]
     content = {"flags": {}, **image.extra, "version": VERSION, "shapes": shapes, "imagePath": name, "imageData": None}
-    write_json(file, content | {"imageHeight": height, "imageWidth": width})
+    text = json.dumps(content | {"imageHeight": height, "imageWidth": width}, indent=2, ensure_ascii=False)
+    job.placement.write(str(file), text + "\n")
 
 
 def _shapes(job: Job, annotation: Annotation, image: ImageRecord) -> Iterator[dict[str, Any]]:

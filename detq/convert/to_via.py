@@ -8,12 +8,11 @@ from typing import Any
 
 from detq.convert.collection import ImageRecord
 from detq.convert.targets import Job
-from detq.convert.to_coco import short
+from detq.convert.to_coco import as_json, short
 from detq.convert.tracing import trace_mask
 from detq.datasets.annotations import Annotation, Points
 from detq.datasets.outlines import decode_outline
 from detq.datasets.via import CATEGORY, CROWD, PART
-from detq.files import write_json
 
 __all__ = ["write"]
 
@@ -36,7 +35,7 @@ def write(job: Job) -> None:
             key, content = _image(job, image, name)
             found[key] = content
             job.step()
-        write_json(job.placement.folder / part / FILE, found)
+        job.placement.write(f"{part}/{FILE}".lstrip("/"), as_json(found))
 
 
 def _image(job: Job, image: ImageRecord, name: str) -> tuple[str, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -16,7 +17,6 @@ from detq.convert.targets import Job
 from detq.convert.tracing import join_rings, trace_mask
 from detq.datasets.annotations import Annotation, Points
 from detq.datasets.outlines import decode_outline
-from detq.files import write_text
 
 __all__ = ["write"]
 
@@ -36,10 +36,10 @@ def write(job: Job) -> None:
         for image in images:
             job.placement.place(image, f"images/{part}".rstrip("/"))
             lines = [_line(job, annotation, image) for annotation in image.annotations]
-            file = (job.placement.folder / "labels" / part / image.name).with_suffix(".txt")
-            write_text(file, "".join(f"{line}\n" for line in lines))
+            file = PurePosixPath("labels", part, image.name).with_suffix(".txt")
+            job.placement.write(str(file), "".join(f"{line}\n" for line in lines))
             job.step()
-    write_text(job.placement.folder / "data.yaml", _yaml(job))
+    job.placement.write("data.yaml", _yaml(job))
 
 
 def _account(job: Job) -> None:
@@ -70,11 +70,23 @@ def _line(job: Job, annotation: Annotation, image: ImageRecord) -> str:
         job.ledger.change("run lengths traced to polygons of the same pixels", annotation.where)
         rings = trace_mask(decode_outline(annotation, image.size))
     if len(rings) > 1:
-        job.ledger.change("several polygons joined to one by edges that enclose nothing", annotation.where)
+        return _numbers(annotation.label, _one_polygon(job, annotation, rings, image.size) / sides)
     if rings:
-        return _numbers(annotation.label, join_rings(rings) / sides)
+        return _numbers(annotation.label, rings[0] / sides)
     corners = np.asarray(annotation.box, np.float64).reshape(2, 2) / sides
     return _numbers(annotation.label, np.stack([corners.mean(axis=0), corners[1] - corners[0]]))
+
+
+def _one_polygon(job: Job, annotation: Annotation, rings: Sequence[Points], size: tuple[int, int]) -> Points:
+    """Return polygons as one that fills to the same pixels."""
+    job.ledger.change("several polygons joined to one by edges that enclose nothing", annotation.where)
+    joined = join_rings(rings)
+    mask = decode_outline(annotation, size)
+    if np.array_equal(decode_outline(replace(annotation, polygons=(joined,), runs=None), size), mask):
+        return joined
+    # Where polygons overlap, one polygon of both would be outside.
+    job.ledger.change("polygons that overlap traced along their pixels, to be joined to one", annotation.where)
+    return join_rings(trace_mask(mask))
 
 
 def _numbers(label: int, shares: Points) -> str:

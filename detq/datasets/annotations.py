@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -80,10 +81,13 @@ def as_points(xs: Sequence[Any], ys: Sequence[Any], where: str) -> Points:
     """
     if len(xs) != len(ys):
         raise DataError(f"{where}: expected as many x as y, found {len(xs)} and {len(ys)}; correct the annotation")
-    wrong = [value for value in (*xs, *ys) if not is_finite(value)]
-    if wrong:
-        raise DataError(f"{where}: expected finite numbers for points, found {wrong[0]!r:.40}; correct the annotation")
-    return np.column_stack([np.asarray(xs, np.float64), np.asarray(ys, np.float64)]).reshape(-1, 2)
+    if {*map(type, xs), *map(type, ys)} <= {int, float}:
+        with contextlib.suppress(OverflowError):  # a whole number of more than 308 digits
+            points = np.asarray([xs, ys], np.float64).T
+            if np.isfinite(points).all():
+                return points
+    wrong = next(value for value in (*xs, *ys) if not is_finite(value))
+    raise DataError(f"{where}: expected finite numbers for points, found {wrong!r:.40}; correct the annotation")
 
 
 def bounds(polygons: Sequence[Points]) -> tuple[float, float, float, float]:

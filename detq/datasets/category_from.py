@@ -109,4 +109,4 @@ def _leaves(record: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]
         elif isinstance(value, Mapping):
             yield from _leaves(value, f"{path}.")
         elif isinstance(value, str | int | float) and not isinstance(value, bool):
-            yield path, str(value)
+            yield path, str(value).strip()

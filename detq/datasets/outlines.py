@@ -91,8 +91,10 @@ def polygon(points: Points, where: str) -> Points:
     Raises:
         DataError: there are fewer than three different points.
     """
-    if len(np.unique(points, axis=0)) >= 3:
-        return points
+    if len(points):
+        others = points[np.any(points != points[0], axis=1)]
+        if len(others) and bool(np.any(others != others[0])):  # a third point, neither the first nor the second
+            return points
     raise DataError(
         f"{where}: expected a polygon of at least 3 different points, found {len(np.unique(points, axis=0))} among "
         f"{_show(points)}; draw it again, or leave it out with --skip-invalid"

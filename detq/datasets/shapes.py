@@ -64,7 +64,7 @@ def _via_points(shape: Mapping[str, Any], where: str) -> Points:
     xs, ys = shape.get("all_points_x"), shape.get("all_points_y")
     if not isinstance(xs, list) or not isinstance(ys, list):
         raise DataError(
-            f"{where}: expected the lists all_points_x and all_points_y for a {shape['name']}, found the fields "
+            f"{where}: expected the lists all_points_x and all_points_y for the {shape['name']}, found the fields "
             f"{', '.join(map(str, shape))}; correct the region"
         )
     return as_points(xs, ys, where)
@@ -107,7 +107,8 @@ def _numbers(shape: Mapping[str, Any], names: Sequence[str], where: str, *, size
         if not is_finite(value) or (is_size and value < 0):
             expected = "a number from 0" if is_size else "a number"
             raise DataError(
-                f"{where}: expected {expected} for {name} of a {shape['name']}, found {value!r:.40}; correct the region"
+                f"{where}: expected {expected} for {name} of the {shape['name']}, found {value!r:.40}; "
+                "correct the region"
             )
     return [float(value) for value in found if is_finite(value)]
 
@@ -143,7 +144,7 @@ _LABELME_LINES = ("point", "points", "line", "linestrip")
 
 def _count(points: Points, count: int, kind: str, where: str) -> None:
     if len(points) != count:
-        raise DataError(f"{where}: expected {count} points for a {kind}, found {len(points)}; correct the shape")
+        raise DataError(f"{where}: expected {count} points for the {kind}, found {len(points)}; correct the shape")
 
 
 def _labelme_rectangle(points: Points, where: str) -> Points:

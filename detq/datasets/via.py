@@ -97,7 +97,8 @@ def via_candidates(folder: Path) -> list[Path]:
 
 
 def _only(folder: Path) -> Path:
-    found = via_candidates(folder)
+    # A lone JSON of another kind is better named than not found.
+    found = via_candidates(folder) or sorted(folder.glob("*.json"))
     if len(found) == 1:
         return found[0]
     names = ", ".join(file.name for file in found) or "none"

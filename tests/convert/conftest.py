@@ -10,7 +10,7 @@ from pycocotools import mask as oracle
 
 from detq.convert import convert
 from detq.datasets import open_dataset
-from tests.datasets.conftest import save_image
+from tests.datasets.conftest import coco_set, save_image, text_set  # noqa: F401  # fixtures for these tests too
 
 SIZES = {"a.png": (40, 20), "b.png": (30, 50)}
 
