@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import hashlib
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -126,6 +127,15 @@ class AnnotatedImages(Dataset):
     def source_classes(self) -> Sequence[str]:
         """Every class that the files know, before the class map."""
         return tuple(self._table.names.values())
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether every object that the class map keeps has an outline; for that all annotations are read."""
+        found: list[Annotation] = []
+        for index in range(len(self)):
+            with contextlib.suppress(DataError):  # `check` is what tells of it
+                found += [a for a in self.annotations(index) if isinstance(a, Annotation) and a.label >= 0]
+        return bool(found) and all(a.polygons or a.runs is not None for a in found)
 
     @property
     def ignored(self) -> Mapping[str, int]:

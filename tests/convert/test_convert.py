@@ -11,9 +11,10 @@ import yaml
 from PIL import Image
 
 from detq.convert import MODES, TARGETS, convert, find_target
-from detq.datasets import open_dataset
+from detq.datasets import FORMATS, open_dataset
 from detq.errors import DataError, OutputError, UnknownNameError
 from detq.targets import resolve
+from tests.conftest import ROOT
 from tests.convert.conftest import via_image, via_region
 from tests.datasets.conftest import save_image
 
@@ -31,6 +32,14 @@ def test_every_target_can_be_written():
     assert all(callable(resolve(spec.target)) for spec in TARGETS)
     with pytest.raises(UnknownNameError, match=r"unknown --to format 'cocoo'; did you mean coco\?"):
         find_target("cocoo")
+
+
+def test_every_target_is_documented():
+    """In the help and in the README."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    source = (ROOT / "detq/cli/convert.py").read_text("utf-8")
+    assert all(f"`{spec.name}`" in readme for spec in (*TARGETS, *FORMATS) if spec.name not in ("images", "synthetic"))
+    assert f'"{", ".join(spec.name for spec in TARGETS[:-1])} or {TARGETS[-1].name}."' in source
 
 
 def test_coco_has_polygons_boxes_areas_and_sizes(via_set, to_coco):

@@ -92,7 +92,7 @@ def test_a_part_outside_the_image_goes_and_the_rest_stays():
     [
         (
             _drawn(((50, 2), (60, 2), (60, 12))),
-            r"region 0: expected points inside the image of 40 × 20 pixels, found all of them outside, x from 50 to 60 a",
+            r"region 0: expected points inside the image of 40 × 20 pixels, found all of them outside, x from 50 ",
         ),
         (_boxed(50, 2, 60, 12), r"line 1: expected a box inside the image of 40 × 20 pixels, found the corners 50, 2"),
         (_boxed(9, 2, 4, 12), r"line 1: expected x_min ≤ x_max and y_min ≤ y_max, found the corners 9, 2, 4, 12"),

@@ -49,6 +49,7 @@ def test_each_version_of_via_opens(via_set, content):
     """Regions as a list, as an object, in a project file; images beside it that it does not name are not in the set."""
     data = pickle.loads(pickle.dumps(_opened(via_set(content))))  # noqa: S301
     assert (len(data), data.classes, data.image_id(0)) == (1, ("Vehículo",), "a.png")
+    assert data.has_masks
     data.masks = True
     target = data.load(0).target
     np.testing.assert_array_equal(target.boxes, [[4, 2, 14, 12]])
@@ -98,7 +99,7 @@ def test_parts_of_one_object_are_one_object(via_set):
         ),
         (
             via_image(regions=[SQUARE, via_region(attributes={"colour": "red"})]),
-            r"at region_attributes\.kind in its 2 annotations, .* there is region_attributes\.Clases \(Vehículo\), region_",
+            r"at region_attributes\.kind in its 2 annotations, .* there is region_attributes\.Clases \(Vehículo\), r",
         ),
         (
             via_image(regions=[via_region()]),

@@ -36,6 +36,7 @@ def test_corners_count_from_one_and_include_the_last_pixel(voc_set):
     data = open_dataset(voc_set(_file(CAR.format(CORNERS))))
     assert (data.classes, data.image_id(0)) == (("car",), "JPEGImages/a.png")
     np.testing.assert_array_equal(data.target(0).boxes, [[4, 2, 14, 12]])
+    assert not data.has_masks
     (found,) = data.annotations(0)
     assert found.extra == {"attributes": {"difficult": "1"}}
 
