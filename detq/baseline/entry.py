@@ -32,6 +32,7 @@ class Entry:
             Empty where it was not measured.
         metrics: the 2024 report's metrics of each image, by name; empty where the accuracy means nothing.
         ap_first: AP on the first so many images, by their number; empty where the accuracy means nothing.
+        mask_ap_first: the same of mask AP; empty for a detector without masks.
         weight_bytes: size of its parameters.
         int8_share: share of its multiply-accumulates that ran in int8, in [0, 1].
         speedup: paired speed-up over fp32 of the same run, or None for fp32.
@@ -47,6 +48,7 @@ class Entry:
     control_s: tuple[float, ...]
     metrics: Mapping[str, tuple[float, ...]]
     ap_first: Mapping[int, float]
+    mask_ap_first: Mapping[int, float]
     weight_bytes: int
     int8_share: float
     speedup: float | None
@@ -96,6 +98,7 @@ def _parse(benchmark: Mapping[str, Any], info: Mapping[str, Any]) -> Entry:
         control_s=tuple(value / 1e3 for value in _floats(info["per_image"]["control_ms"])),
         metrics={str(name): _floats(values) for name, values in info["per_image"]["metrics"].items()},
         ap_first={int(number): float(ap) for number, ap in info["ap_first"].items()},
+        mask_ap_first={int(number): float(ap) for number, ap in info.get("mask_ap_first", {}).items()},
         weight_bytes=int(info["weight_bytes"]),
         int8_share=float(info["int8_share"]),
         speedup=None if info["speedup"] is None else float(info["speedup"]["estimate"]),

@@ -25,6 +25,8 @@ AP_STEP = 8
 
 DIGITS = 5
 
+AP_FIGURES = ("AP", "AP50", "AP75")
+
 
 @dataclass(frozen=True, eq=False)
 class Recorded:
@@ -92,15 +94,20 @@ def image_digest(image_id: str, truth: GroundTruth) -> str:
 
 
 def ap_of_first(
-    detections: Sequence[Detections], truths: Sequence[GroundTruth], classes: Sequence[str], counts: Sequence[int]
+    detections: Sequence[Detections],
+    truths: Sequence[GroundTruth],
+    classes: Sequence[str],
+    counts: Sequence[int],
+    *,
+    masks: bool = False,
 ) -> dict[str, float]:
     """Return AP on the first so many images for each of `counts`, by their number; left out where undefined.
 
-    Boxes are matched once; see `detq.metrics.curves`.
+    Boxes, or masks, are matched once; see `detq.metrics.curves`.
     """
     from detq.metrics.curves import average_precision_plan, average_precisions
 
-    plan = average_precision_plan(detections, truths, len(classes))
+    plan = average_precision_plan(detections, truths, len(classes), masks=masks)
     found = {}
     for count in counts:
         weights = (np.arange(len(truths)) < count).astype(np.int64)
@@ -132,6 +139,7 @@ def summarize(recorded: Recorded) -> dict[str, dict[str, Any]]:
             "ap_first": ap_of_first(recorded.detections[recipe], recorded.truths, classes, counts)
             if meaningful
             else {},
+            **_mask_ap_first(recorded, recipe, accuracy, counts),
             "per_image": {
                 "images": images,
                 "control_ms": [round(value, 2) for value in recorded.control_ms],
@@ -179,7 +187,19 @@ def _speedup(recorded: Recorded, recipe: str) -> dict[str, float] | None:
 
 
 def _figures(entry: Mapping[str, Any]) -> dict[str, float | None]:
-    return {**entry["report"], **{name: entry["coco"][name] for name in ("AP", "AP50", "AP75")}}
+    boxes = {name: entry["coco"][name] for name in AP_FIGURES}
+    masks = {f"mask_{name}": entry["masks"][name] for name in AP_FIGURES} if entry["masks"] else {}
+    return {**entry["report"], **boxes, **masks}
+
+
+def _mask_ap_first(
+    recorded: Recorded, recipe: str, accuracy: Mapping[str, Any], counts: Sequence[int]
+) -> dict[str, dict[str, float]]:
+    """Return mask AP for several numbers of first images, or nothing at all for a detector without masks."""
+    if not accuracy or accuracy[recipe]["masks"] is None:
+        return {}
+    of_first = ap_of_first(recorded.detections[recipe], recorded.truths, recorded.dataset.classes, counts, masks=True)
+    return {"mask_ap_first": of_first}
 
 
 def _per_image(recorded: Recorded, recipe: str, report_class: str | None) -> dict[str, list[float]]:

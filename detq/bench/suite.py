@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from detq.bench.control import make_control
@@ -80,7 +81,9 @@ class Suite:
         images = min(self._settings.images, len(dataset))
         self._progress.begin(f"building {model}: {', '.join(recipes)}")
         with pinned_threads(self._settings.threads):
-            recorded = self._record(dataset, images, self._predictors(model, recipes, dataset))
+            predictors = self._predictors(model, recipes, dataset)
+            dataset.masks = getattr(predictors[REFERENCE], "has_masks", False) and dataset.has_masks
+            recorded = self._record(dataset, images, predictors)
         data = {"name": dataset.name, "identity": dataset.identity(), "images": images}
         return {
             info["variant"]: VariantResult(
@@ -144,9 +147,10 @@ class Suite:
 
 def _keep(recorded: Recorded, sample: Sample, measured: Iterable[Any]) -> None:
     recorded.image_ids.append(sample.image_id)
-    recorded.truths.append(GroundTruth.empty() if sample.target is None else sample.target)
+    truth = GroundTruth.empty() if sample.target is None else sample.target.compact()
+    recorded.truths.append(truth)
     if len(recorded.samples) < PICTURES:
-        recorded.samples.append(sample)
+        recorded.samples.append(replace(sample, target=truth))
     for item in measured:
         predictor = recorded.predictors[item.variant]
         found = select_classes(item.detections, predictor.classes, recorded.dataset.classes)
@@ -155,8 +159,6 @@ def _keep(recorded: Recorded, sample: Sample, measured: Iterable[Any]) -> None:
 
 
 def _with_proposals(recorded: Recorded, proposals: list[int]) -> Recorded:
-    from dataclasses import replace
-
     return replace(recorded, proposals=proposals)
 
 

@@ -36,7 +36,7 @@ def predict_command(
     """Find objects in images with one variant: a picture and a JSON for each.
 
     For `photo.jpg` it writes `photo.detq.jpg` and `photo.detq.json` into --out, boxes as x1, y1, x2, y2 in pixels of
-    the upright image.
+    the upright image, masks (of models that have them) as COCO's compressed run lengths.
 
     Example: `detq predict photos/*.jpg --variant fasterrcnn_mobilenet_v3_large_fpn-dynamic_int8 --out found`
     """
@@ -107,7 +107,7 @@ def _predict(predictor: Predictor, path: Path, base: Path, score: float, *, quie
     from detq.report.overlay import draw_overlay
 
     image = read_image(path)
-    found = predictor.predict(image)
+    found = predictor.predict(image).compact()
     kept = found[found.scores >= score]
     picture = draw_overlay(
         image, kept, None, predictor.classes, score_threshold=score, names=(predictor.variant.id, ""), title=path.name
@@ -122,13 +122,17 @@ def _predict(predictor: Predictor, path: Path, base: Path, score: float, *, quie
 
 
 def _describe(predictor: Predictor, path: Path, width: int, height: int, found: Detections) -> dict[str, Any]:
+    from detq.masks import as_rle
+
+    masks = [{}] * len(found) if found.masks is None else [{"mask": rle} for rle in as_rle(found.masks)]
     objects = [
         {
             "class": predictor.classes[int(label)],
             "score": round(float(score), 4),
             "box": [round(float(v), 2) for v in box],
+            **mask,
         }
-        for box, score, label in zip(found.boxes, found.scores, found.labels, strict=True)
+        for box, score, label, mask in zip(found.boxes, found.scores, found.labels, masks, strict=True)
     ]
     return {
         "image": str(path),

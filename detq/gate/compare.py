@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 
 from detq.baseline.entry import Entry
@@ -97,7 +97,13 @@ def _accuracy(now: Entry, before: Entry, images: int, tolerances: Tolerances, re
     if not before.metrics and not now.metrics:
         detail = "weights that mean nothing: accuracy is not judged"
         return [Evidence("accuracy", "AP", now.variant, Verdict.INCONCLUSIVE, detail=detail)]
-    found = [_average_precision(now, before, images, tolerances)]
+    found = [_average_precision("AP", (now.ap_first, before.ap_first), now.variant, images, tolerances)]
+    if before.mask_ap_first and not now.mask_ap_first:
+        detail = f"this run has no mask AP; accept it with `{record}`"
+        found.append(Evidence("accuracy", "mask AP", now.variant, Verdict.MISSING, detail=detail))
+    elif before.mask_ap_first:
+        pair = now.mask_ap_first, before.mask_ap_first
+        found.append(_average_precision("mask AP", pair, now.variant, images, tolerances))
     for name, values in before.metrics.items():
         if name not in now.metrics:
             detail = f"this run has no {name}; accept it with `{record}`"
@@ -108,15 +114,17 @@ def _accuracy(now: Entry, before: Entry, images: int, tolerances: Tolerances, re
     return found
 
 
-def _average_precision(now: Entry, before: Entry, images: int, tolerances: Tolerances) -> Evidence:
+def _average_precision(
+    name: str, pair: tuple[Mapping[int, float], Mapping[int, float]], variant: str, images: int, tolerances: Tolerances
+) -> Evidence:
     """AP is no mean over images, so entries carry it for several numbers of first images: the largest shared counts."""
-    shared = [number for number in before.ap_first if number <= images and number in now.ap_first]
+    now, before = pair
+    shared = [number for number in before if number <= images and number in now]
     if not shared:
-        detail = f"the first {images} images are too few to compare AP on"
-        return Evidence("accuracy", "AP", now.variant, Verdict.INCONCLUSIVE, detail=detail)
+        detail = f"the first {images} images are too few to compare {name} on"
+        return Evidence("accuracy", name, variant, Verdict.INCONCLUSIVE, detail=detail)
     number = max(shared)
-    pair = now.ap_first[number], before.ap_first[number]
-    return _difference(now.variant, "AP", pair, tolerances.ap, number)
+    return _difference(variant, name, (now[number], before[number]), tolerances.ap, number)
 
 
 def _difference(variant: str, name: str, pair: tuple[float, float], tolerance: float, images: int) -> Evidence:

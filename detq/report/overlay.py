@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from detq.boxes import box_iou
 from detq.report.labels import place_labels
+from detq.report.mask_overlay import paint_masks
 from detq.types import Detections, GroundTruth
 
 __all__ = ["draw_overlay", "side_by_side"]
@@ -72,7 +73,7 @@ def draw_overlay(
     """Draw detections over an image, each with its score and its largest IoU with the reference, and a legend below.
 
     A detection without a reference box of its class at `iou_threshold`, and a reference box that no detection finds,
-    are dashed.
+    are dashed. Masks, where a side has them, are filled with its colour so that the object shows through, and outlined.
 
     Args:
         image: uint8 `(height, width, 3)`, RGB; it is not changed.
@@ -92,6 +93,7 @@ def draw_overlay(
     reference = _confident(reference, score_threshold) if isinstance(reference, Detections) else reference
     overlaps = _same_class_iou(found, reference)
     pen = _Pen.for_size(*canvas.size, labels=len(found))
+    canvas = _with_masks(canvas, zoom, pen.line, (reference, REFERENCE_COLOUR), (found, FOUND_COLOUR))
     draw = ImageDraw.Draw(canvas, "RGBA")
     if reference is not None:
         missed = overlaps.max(axis=0, initial=0.0) < iou_threshold
@@ -135,6 +137,17 @@ def _enlarged(image: Pixels) -> tuple[Image.Image, int]:
     height, width = image.shape[:2]
     zoom = max(1, math.ceil(SMALLEST_LONG_SIDE_PX / max(width, height)))
     return Image.fromarray(image).resize((width * zoom, height * zoom), Image.Resampling.BICUBIC), zoom
+
+
+def _with_masks(
+    canvas: Image.Image, zoom: int, line: int, *sides: tuple[Detections | GroundTruth | None, Colour]
+) -> Image.Image:
+    picture = None
+    for side, colour in sides:
+        if side is not None and side.masks is not None and len(side):
+            picture = np.array(canvas) if picture is None else picture
+            paint_masks(picture, side.masks, colour, zoom=zoom, line=line)
+    return canvas if picture is None else Image.fromarray(picture)
 
 
 def _rectangle(draw: ImageDraw.ImageDraw, box: NDArray[np.float32], colour: Colour, line: int, *, dashed: bool) -> None:

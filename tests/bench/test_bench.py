@@ -123,4 +123,9 @@ def test_the_comparison_shows_time_size_and_accuracy_of_each_variant():
     assert any("1.200× [1.100, 1.300]" in line and "66.0%" in line and "462" in line for line in lines)
     assert any("0.5000 (-0.0100)" in line for line in lines)
     assert any(line.startswith("fp32") and "n/a" in line for line in lines)
+    assert "mask AP" not in text
+    masked = quantized | {"accuracy": dict.fromkeys([*names, "mask_AP"], 0.25), "difference_to_fp32": None}
+    text = render_comparison({"m-int8": masked}, {"m-int8": [0.1, 0.1]})
+    assert "mask AP" in text
+    assert text.count("0.2500") == 6
     assert render_comparison({}, {}) == ""

@@ -36,6 +36,7 @@ def test_a_run_like_the_baseline_passes(make):
     [
         ({"time_s": 0.112}, "latency", "median"),
         ({"ap": 0.594}, "accuracy", "AP"),
+        ({"mask_ap_first": {"24": 0.494}}, "accuracy", "mask AP"),
         ({"recall": 0.78}, "accuracy", "recall"),
         ({"weight_bytes": 1_006_000}, "weights", "weight_bytes"),
         ({"int8_share": 0.65}, "int8", "int8_share"),
@@ -43,9 +44,17 @@ def test_a_run_like_the_baseline_passes(make):
 )
 def test_each_figure_that_is_worse_beyond_tolerance_fails_by_itself(make, change, kind, name):
     """Slower, less accurate, larger, or less quantized."""
-    outcome = run_gate(make, [make.entry(**change)], [make.entry()])
+    before = make.entry(mask_ap_first={"8": 0.4, "24": 0.5})
+    outcome = run_gate(make, [make.entry(**{"mask_ap_first": {"24": 0.5}} | change)], [before])
     assert outcome.failed
     assert failing(outcome) == {(kind, name, Verdict.REGRESSION)}
+
+
+def test_masks_that_are_no_longer_judged_are_missing_and_new_ones_wait_for_the_next_baseline(make):
+    """A baseline from before detq knew mask AP is still good."""
+    with_masks, without = make.entry(mask_ap_first={"24": 0.5}), make.entry()
+    assert failing(run_gate(make, [without], [with_masks])) == {("accuracy", "mask AP", Verdict.MISSING)}
+    assert not run_gate(make, [with_masks], [without]).failed
 
 
 @pytest.mark.parametrize(

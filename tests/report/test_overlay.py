@@ -30,6 +30,31 @@ def test_detections_and_ground_truth_have_a_colour_each():
     assert picture.shape[0] > 720
 
 
+@pytest.mark.parametrize("zoom", [1, 2])
+def test_masks_are_translucent_with_an_outline_in_each_sides_colour(zoom):
+    """The image shows through; outside of the mask nothing changes; small pictures are enlarged with their masks."""
+    image = np.full((720 // zoom, 1280 // zoom, 3), 128, np.uint8)
+    mask = np.zeros((1, *image.shape[:2]), np.bool_)
+    mask[0, 120:180, 120:280] = True
+    boxes, plain = [[100, 100, 300, 200]], draw_overlay(image, Detections.empty(), None, ["car"])
+    scale = plain.shape[1] // image.shape[1]
+    middle, edge, outside = ((y * scale, x * scale) for y, x in ((150, 200), (150, 120), (150, 110)))
+    for found, truth, colour in (
+        (Detections(boxes, [0.9], [0], mask), GroundTruth(boxes, [0]), FOUND_COLOUR),
+        (Detections(boxes, [0.9], [0]), GroundTruth(boxes, [0], masks=mask), REFERENCE_COLOUR),
+    ):
+        picture = draw_overlay(image, found, truth, ["car"])
+        for place, share in ((middle, 0.35), (edge, 0.9), (outside, 0.0)):
+            np.testing.assert_allclose(picture[place], np.asarray(colour) * share + 128 * (1 - share), atol=1)
+
+
+def test_a_mask_below_the_score_is_left_out():
+    """As its box is."""
+    mask = np.ones((1, 720, 1280), np.bool_)
+    hidden = Detections([[100, 100, 300, 250]], [0.2], [0], mask)
+    assert (draw_overlay(GRAY, hidden, None, ["car"])[:720] == 128).all()
+
+
 def test_the_image_itself_is_left_as_it_was():
     """Drawing works on a copy, because the same image goes to every variant."""
     image = GRAY.copy()
