@@ -117,9 +117,9 @@ def train_command(
 ) -> None:
     """Train a detector, from a checkpoint or from scratch, and say how good it is.
 
-    The folder gets `model.safetensors` (fp16, for `--weights`), `model.json` (its card: data, recipe, accuracy),
-    `losses.csv` and `checkpoint.pth`. Interrupted, even killed, a training goes on with the same command and
-    `--resume`, on a CPU with exactly the result that it would have had.
+    The folder gets `model.safetensors` (fp16, for `--weights`), `model.json` (its card: data, recipe, accuracy before
+    and after), `losses.csv` and `checkpoint.pth`. Interrupted, even killed, a training goes on with the same command
+    and `--resume`, on a CPU with exactly the result that it would have had.
 
         detq train --data "photos/train?map=car=1,2" --val "photos/valid?map=car=1,2" --out my-model --epochs 10
     """
@@ -185,17 +185,27 @@ def _show(card: dict[str, Any], out: Path) -> None:
     if not console.is_terminal:
         console = Console(highlight=False, width=160)  # a log is not folded at 80 columns
     for name, accuracy in card["validation"].items():
-        console.print(_table(name, accuracy).to_rich())
+        console.print(_table(name, accuracy, card["validation_untuned"].get(name)).to_rich())
     losses = ", ".join(f"{name} {value:.3f}" for name, value in card["final_losses"].items())
     console.print(Text(f"Final losses: {losses}"), soft_wrap=True)
     console.print(Text(f"Model: {out / card['weights']['file']}, its card beside it"), soft_wrap=True)
 
 
-def _table(name: str, accuracy: dict[str, Any]) -> Table:
+def _table(name: str, accuracy: dict[str, Any], untuned: dict[str, Any] | None) -> Table:
     from detq.report.table import Table
 
-    coco = ("AP", "AP50", "AP75", "APs", "APm", "APl")
-    values = {**{key: accuracy["coco"][key] for key in coco}, **accuracy["report"]}
-    cells = tuple("n/a" if value is None else f"{value:.3f}" for value in values.values())
-    headings = tuple(key.replace("_", " ") for key in values)
-    return Table(f"{name}, {accuracy['images']} images", headings, (cells,))
+    rows = {"untuned": untuned, "trained": accuracy} if untuned else {"trained": accuracy}
+    figures = {label: _figures(entry) for label, entry in rows.items()}
+    columns = tuple(dict.fromkeys(column for found in figures.values() for column in found))
+    cells = tuple((label, *(_cell(found.get(column)) for column in columns)) for label, found in figures.items())
+    return Table(f"{name}, {accuracy['images']} images", ("", *columns), cells)
+
+
+def _figures(entry: dict[str, Any]) -> dict[str, float | None]:
+    coco = {key: entry["coco"][key] for key in ("AP", "AP50", "AP75", "APs", "APm", "APl")}
+    masks = {f"mask {key}": entry["masks"][key] for key in ("AP", "AP50")} if entry.get("masks") else {}
+    return coco | masks | {key.replace("_", " "): value for key, value in entry["report"].items()}
+
+
+def _cell(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.3f}"

@@ -35,8 +35,8 @@ from detq.training.losses import final_losses
 from detq.training.precision import choose_compute
 from detq.training.progress import TrainProgress
 from detq.training.schedule import total_steps
-from detq.training.start import Start, file_sha256, load_start
-from detq.training.validate import validate
+from detq.training.start import FRESH_MASKS, Start, file_sha256, load_start, load_untuned
+from detq.training.validate import TRAINED, UNTUNED, Judged, validate
 
 __all__ = ["check_half", "train"]
 
@@ -206,26 +206,35 @@ def _finish(
     loop: Loop, start: Start, validation: Sequence[Source], recipe: Mapping[str, Any], done: Progressed
 ) -> dict[str, Any]:
     """Store the weights, validate what was stored, and write the card, whose presence says that all is done."""
-    folder, config, spec = loop.folder, loop.config, find_model(loop.config.model)
+    folder, spec = loop.folder, find_model(loop.config.model)
     check_half(start.module.state_dict())
     save_state(folder.weights, start.module, start.classes, spec.name, half=True)
-    accuracy = {}
-    if validation:
-        # From the file: the figures are those of the fp16 weights that the user gets.
-        stored = load_model(spec, parse_weights(str(folder.weights), spec))
-        for source in validation:
-            accuracy[public_name(source.data.name)] = validate(
-                stored.module, stored.classes, source.data, limit=config.val_limit, progress=loop.progress
-            )
+    accuracy = _validate(loop, start, validation) if validation else {}
     card = {
         **recipe,
         "weights": {"file": folder.weights.name, "dtype": "float16", "sha256": file_sha256(folder.weights)},
         "duration_s": round(done.seconds, 1),
         "final_losses": final_losses(folder.losses),
-        "validation": accuracy,
+        "validation": {name: found[TRAINED] for name, found in accuracy.items()},
+        "validation_untuned": {name: found[UNTUNED] for name, found in accuracy.items() if UNTUNED in found},
     }
     write_json(folder.card, card)
     return card
+
+
+def _validate(loop: Loop, start: Start, validation: Sequence[Source]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the accuracy on each set of the trained detector, and of the one that it was trained from."""
+    config, spec = loop.config, find_model(loop.config.model)
+    # From the file: the figures are those of the fp16 weights that the user gets.
+    stored = load_model(spec, parse_weights(str(loop.folder.weights), spec))
+    models = {TRAINED: Judged(stored.module, stored.classes)}
+    if (untuned := load_untuned(config, spec, start.classes)) is not None:
+        before = Judged(untuned.module.eval(), untuned.classes, masks=untuned.fresh != FRESH_MASKS)
+        models = {UNTUNED: before, **models}
+    return {
+        public_name(source.data.name): validate(models, source.data, limit=config.val_limit, progress=loop.progress)
+        for source in validation
+    }
 
 
 def check_half(state: Mapping[str, torch.Tensor]) -> None:

@@ -17,9 +17,10 @@ from detq.models.weights import WeightsSource, load_model, parse_weights
 from detq.models.zoo import ModelSpec
 from detq.training.config import TrainConfig
 
-__all__ = ["Start", "file_sha256", "load_start"]
+__all__ = ["FRESH_MASKS", "Start", "file_sha256", "load_start", "load_untuned"]
 
 BACKBONE = "backbone.body."
+FRESH_MASKS = "the mask head"
 MASK_HEAD = ("roi_heads.mask_head.", "roi_heads.mask_predictor.")
 
 
@@ -52,6 +53,26 @@ def load_start(config: TrainConfig, spec: ModelSpec, classes: Sequence[str]) -> 
     Raises:
         WeightsError: the weights cannot be used, or their classes are others and nothing allows a new predictor.
     """
+    start = _load(config, spec, classes)
+    if set(start.classes) != set(classes):
+        start = _with_new_predictor(start, config, spec, classes)
+    start.module.requires_grad_(requires_grad=True)
+    return start
+
+
+def load_untuned(config: TrainConfig, spec: ModelSpec, classes: Sequence[str]) -> Start | None:
+    """Return what the training starts from as it can be used without training: with the weights' own classes.
+
+    Returns:
+        None where that finds none of `classes`: random parameters, a backbone alone, or weights for other classes.
+    """
+    start = _load(config, spec, classes)
+    usable = start.fresh in {"", FRESH_MASKS} and set(start.classes) & set(classes)
+    return start if usable else None
+
+
+def _load(config: TrainConfig, spec: ModelSpec, classes: Sequence[str]) -> Start:
+    """Return the weights' detector with the weights' own classes."""
     source = parse_weights(config.weights, spec, config.seed)
     if source.kind == "random":
         start = Start(build_module(spec, len(classes) + 1, seed=config.seed), tuple(classes), source, None)
@@ -62,9 +83,6 @@ def load_start(config: TrainConfig, spec: ModelSpec, classes: Sequence[str]) -> 
         loaded = load_model(spec, source, config.classes)
         sha256 = file_sha256(Path(source.path)) if source.path else None
         start = Start(loaded.module, loaded.classes, source, sha256)
-    if set(start.classes) != set(classes):
-        start = _with_new_predictor(start, config, spec, classes)
-    start.module.requires_grad_(requires_grad=True)
     return start
 
 
@@ -78,7 +96,7 @@ def _from_file(config: TrainConfig, spec: ModelSpec, source: WeightsSource, clas
         return Start(module, tuple(classes), source, sha256, "all but the backbone")
     if (with_mask_head := _with_mask_head(config, spec, state)) is not None:
         named = config.classes or state.classes or tuple(classes)
-        return Start(with_mask_head, named, source, sha256, "the mask head")
+        return Start(with_mask_head, named, source, sha256, FRESH_MASKS)
     names = config.classes
     if names is None and state.classes is None and count_classes(state.tensors, spec) == len(classes) + 1:
         names = tuple(classes)  # a bare state dict of the data's class count

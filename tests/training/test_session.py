@@ -23,6 +23,7 @@ from detq.training.optimizer import make_optimizer, split_decayed
 from detq.training.precision import Compute, choose_compute, deterministic
 from detq.training.progress import TrainProgress
 from detq.training.session import check_half
+from detq.training.validate import TRAINED, UNTUNED, Judged, validate
 
 
 class Notes(TrainProgress):
@@ -75,6 +76,32 @@ def test_the_card_tells_data_recipe_accuracy_and_licences(trained):
     assert accuracy["images"] == 3
     assert {"AP", "AP50", "APs"} <= accuracy["coco"].keys()
     assert {"prediction_iou", "recall"} <= accuracy["report"].keys()
+
+
+def test_a_start_that_can_be_used_is_validated_beside_its_result(trained, squares, tmp_path):
+    """What it was before is what the training before it ended with; random parameters are not worth a line."""
+    config, card, _ = trained
+    assert card["validation_untuned"] == {}
+    more = _config(squares, tmp_path / "out", weights=str(config.out / "model.safetensors"), min_sizes=(64,))
+    tuned = train(more)
+    (before,), (after,) = tuned["validation_untuned"].values(), tuned["validation"].values()
+    (ended,) = card["validation"].values()
+    assert before["coco"] == ended["coco"]
+    assert before["difference"] is None
+    assert after["difference"].keys() >= {"AP", "recall"}
+
+
+def test_boxes_and_masks_are_judged_before_and_after():
+    """On the same images: here the same detector twice, which differs by nothing."""
+    data = traffic_camera(2, 7, size=(320, 180))
+    module = build_module(find_model("maskrcnn_mobilenet_v3_large_fpn"), 2)
+    module.transform.min_size, module.rpn._post_nms_top_n["testing"] = (96,), 20
+    models = {name: Judged(module, ("car",)) for name in (UNTUNED, TRAINED)}
+    found = validate(models, data, limit=None, progress=TrainProgress())
+    assert found[TRAINED]["masks"]["AP"] is not None
+    assert found[TRAINED]["difference"]["mask_AP"]["estimate"] == 0
+    boxes = {UNTUNED: Judged(module, ("car",), masks=False), TRAINED: Judged(module, ("car",))}
+    assert validate(boxes, data, limit=1, progress=TrainProgress())[UNTUNED]["masks"] is None
 
 
 def test_the_card_names_no_folder_host_or_user(trained, squares):

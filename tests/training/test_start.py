@@ -13,7 +13,7 @@ from detq.models.build import build_module
 from detq.models.state import save_state
 from detq.models.zoo import find_model
 from detq.training import SourceSpec, TrainConfig
-from detq.training.start import load_start
+from detq.training.start import load_start, load_untuned
 
 SPEC = find_model("fasterrcnn_mobilenet_v3_large_320_fpn")
 
@@ -63,6 +63,14 @@ def test_a_faster_r_cnns_weights_start_a_mask_r_cnn_with_a_new_mask_head(tmp_pat
     new = start.module.state_dict()
     assert all(new[name].equal(value) for name, value in old.items())
     assert {name.split(".")[1] for name in new.keys() - old.keys()} == {"mask_head", "mask_predictor"}
+
+
+def test_what_was_before_a_training_is_known_where_it_finds_the_data_s_classes(two_classes):
+    """With its own classes; a start with nothing that fits is None."""
+    untuned = load_untuned(_config(two_classes, new_predictor=True), SPEC, ("bus", "dog"))
+    assert untuned.classes == ("car", "bus")
+    assert load_untuned(_config(two_classes, new_predictor=True), SPEC, ("dog",)) is None
+    assert load_untuned(_config("random"), SPEC, ("car",)) is None
 
 
 def test_as_many_other_classes_get_a_new_predictor_all_the_same(two_classes):
