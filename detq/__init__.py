@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from detq.datasets import open_dataset
     from detq.errors import DetqError
     from detq.predictor import Predictor, build_predictor
+    from detq.torchscript import TorchScriptPredictor
     from detq.types import Detections, GroundTruth, Sample
     from detq.variants import VARIANTS, find_variant
 
@@ -22,6 +23,7 @@ _HOMES = {
     "GroundTruth": "detq.types",
     "Predictor": "detq.predictor",
     "Sample": "detq.types",
+    "TorchScriptPredictor": "detq.torchscript",
     "VARIANTS": "detq.variants",
     "build_predictor": "detq.predictor",
     "find_variant": "detq.variants",
@@ -35,6 +37,7 @@ __all__ = [
     "GroundTruth",
     "Predictor",
     "Sample",
+    "TorchScriptPredictor",
     "build_predictor",
     "find_variant",
     "open_dataset",

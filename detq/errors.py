@@ -13,6 +13,7 @@ __all__ = [
     "BaselineError",
     "DataError",
     "DetqError",
+    "ModelFileError",
     "OutputError",
     "QuantizationError",
     "UnknownNameError",
@@ -34,6 +35,10 @@ class DataError(DetqError):
 
 class WeightsError(DetqError):
     """Weights that are missing, unreadable, or of another architecture or class count."""
+
+
+class ModelFileError(DetqError):
+    """A file of a whole model, TorchScript for instance, that cannot be read or is no detector."""
 
 
 class QuantizationError(DetqError):

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detq.boxes import as_boxes, box_area
-from detq.masks import Masks, RleMasks, as_rle
+from detq.masks import Masks, RleMasks, as_rle, full_size
 
 __all__ = ["Detections", "GroundTruth", "Sample", "select_classes"]
 
@@ -54,12 +54,14 @@ class Detections:
         labels: int64 `(N,)`, indices into the class names that go with it.
         masks: bool `(N, height, width)` or `detq.masks.Masks`, which stay small; None for a detector without masks.
             `detq.masks.full_size(masks)` gives the array of either.
+        image_size: (height, width) of the image in pixels, or None where nobody said.
     """
 
     boxes: NDArray[np.float32]
     scores: NDArray[np.float32]
     labels: NDArray[np.int64]
     masks: AnyMasks | None = None
+    image_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         boxes = as_boxes(self.boxes)
@@ -74,7 +76,21 @@ class Detections:
     def __getitem__(self, keep: NDArray[Any] | slice) -> Detections:
         """Return the detections that an index array, boolean mask or slice selects."""
         masks = None if self.masks is None else self.masks[keep]
-        return Detections(self.boxes[keep], self.scores[keep], self.labels[keep], masks)
+        return Detections(self.boxes[keep], self.scores[keep], self.labels[keep], masks, self.image_size)
+
+    def to_instances_dict(self) -> dict[str, Any]:
+        """Return the fields of Detectron2's `Instances` under their names.
+
+        Returns:
+            "pred_boxes" float32 `(N, 4)`, "scores" float32 `(N,)`, "pred_classes" int64 `(N,)`, "pred_masks" bool
+            `(N, height, width)` if there are masks, and "image_size" (height, width) if it is known.
+        """
+        fields: dict[str, Any] = {"pred_boxes": self.boxes, "scores": self.scores, "pred_classes": self.labels}
+        if self.masks is not None:
+            fields["pred_masks"] = full_size(self.masks)
+        if self.image_size is not None:
+            fields["image_size"] = self.image_size
+        return fields
 
     def compact(self) -> Detections:
         """Return them with masks as run lengths, which take kilobytes where full-size masks take gigabytes."""

@@ -25,6 +25,7 @@ LAYERS = (
     ("convert",),
     ("variants",),
     ("predictor", "predictions"),
+    ("torchscript",),
     ("measure",),
     ("training",),
     ("results",),

@@ -16,7 +16,7 @@ from torch import nn
 
 from detq.errors import QuantizationError, UnsupportedError
 
-__all__ = ["apply", "choose_engine", "unsupported_reason"]
+__all__ = ["apply", "choose_engine", "quantized_engine", "unsupported_reason"]
 
 # Best first: "x86" picks fbgemm or oneDNN kernels by itself, layer by layer.
 _ENGINES = ("x86", "fbgemm", "onednn", "qnnpack")
@@ -72,7 +72,7 @@ def apply(module: nn.Module, layer_types: Iterable[type[nn.Module]] | None = Non
 def _convert(module: nn.Module, types: set[type[nn.Module]]) -> nn.Module:
     from torch.ao.quantization import quantize_dynamic
 
-    with _engine(str(choose_engine())), warnings.catch_warnings():
+    with quantized_engine(str(choose_engine())), warnings.catch_warnings():
         # torch announces the end of torch.ao.quantization and of quantized tensors; `unsupported_reason` notices it.
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.filterwarnings("ignore", message=r"(?s).*(quantized tensor|TypedStorage).*", category=UserWarning)
@@ -83,7 +83,8 @@ def _convert(module: nn.Module, types: set[type[nn.Module]]) -> nn.Module:
 
 
 @contextlib.contextmanager
-def _engine(name: str) -> Iterator[None]:
+def quantized_engine(name: str) -> Iterator[None]:
+    """Let layers be packed for the engine `name`, and restore what was chosen before."""
     before = torch.backends.quantized.engine
     torch.backends.quantized.engine = name
     try:

@@ -12,17 +12,18 @@ Images of other sizes do not compile again, so that two warm-up calls are enough
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from detq.quantization.script_layers import constant_bytes, count_script_work, layers_of, named_after
+from detq.quantization.script_layers import ScriptLayer, constant_bytes, count_script_work, layers_of, named_after
 from detq.quantization.scripted import quiet_torchscript
 from detq.quantization.work import LayerWork
 
-__all__ = ["FrozenDetector", "freeze"]
+__all__ = ["FrozenDetector", "FrozenScript", "freeze"]
 
 
 def freeze(script: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
@@ -34,6 +35,36 @@ def freeze(script: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
             return script
 
 
+class FrozenScript:
+    """A script module, frozen, that remembers what its layers were called.
+
+    Attributes:
+        module: what runs.
+    """
+
+    def __init__(self, script: torch.jit.ScriptModule) -> None:
+        original = layers_of(script)
+        self.module = freeze(script)
+        # The names alone: layers would keep a second copy of int8 weights, which memory is measured with.
+        self._paths = [layer.path for layer in named_after(layers_of(self.module), original)]
+
+    def __call__(self, *given: Any) -> Any:
+        """Run it."""
+        return self.module(*given)
+
+    def layers(self) -> list[ScriptLayer]:
+        """Return its convolutions and linear layers under their original names."""
+        return [replace(layer, path=path) for layer, path in zip(layers_of(self.module), self._paths, strict=True)]
+
+    def count_work(self, run: Callable[[], object]) -> Sequence[LayerWork]:
+        """Call `run`, which calls this, and return what each layer did."""
+        return count_script_work(self.layers(), run)
+
+    def count_weight_bytes(self) -> int:
+        """Return the bytes of all constants: parameters, what batch norm was folded into, int8 packed weights."""
+        return constant_bytes(self.module, self.layers())
+
+
 class FrozenDetector(nn.Module):
     """A scripted detector with torchvision's eager interface: a list of images in, a list of dicts out.
 
@@ -43,9 +74,7 @@ class FrozenDetector(nn.Module):
 
     def __init__(self, script: torch.jit.ScriptModule) -> None:
         super().__init__()
-        original = layers_of(script)
-        self._frozen = freeze(script)
-        self._layers = named_after(layers_of(self._frozen), original)
+        self._frozen = FrozenScript(script)
 
     def forward(self, images: list[Tensor]) -> list[dict[str, Tensor]]:
         """Return, for each image, what torchvision's detector returns."""
@@ -53,8 +82,8 @@ class FrozenDetector(nn.Module):
 
     def count_work(self, image: Tensor) -> Sequence[LayerWork]:
         """Return what each layer does on `image`, float32 `(3, height, width)` in [0, 1]."""
-        return count_script_work(self._layers, lambda: self._frozen([image]))
+        return self._frozen.count_work(lambda: self._frozen([image]))
 
     def count_weight_bytes(self) -> int:
-        """Return the bytes of all constants: parameters, what batch norm was folded into, int8 packed weights."""
-        return constant_bytes(self._frozen, self._layers)
+        """Return the bytes of all constants; see `FrozenScript`."""
+        return self._frozen.count_weight_bytes()
