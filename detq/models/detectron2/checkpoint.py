@@ -100,8 +100,11 @@ class _ForbiddenError(pickle.UnpicklingError):
     pass
 
 
-class _Plain(pickle.Unpickler):
-    """Finds what NumPy arrays and ordered dicts are made of, and nothing else."""
+class _Plain(pickle._Unpickler):  # noqa: SLF001
+    """Finds what NumPy arrays and ordered dicts are made of, and nothing else.
+
+    It is Python's unpickler in Python: that in C takes as much memory as a damaged byte tells it to.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
         found = _FOUND.get((module.replace("numpy._core.", "numpy.core."), name))
@@ -145,6 +148,10 @@ def _encode(text: Any, encoding: Any) -> bytes:
     return str(text).encode("latin1")
 
 
+def _no_bytes() -> bytes:
+    return b""
+
+
 _FOUND: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("numpy", "ndarray"): np.ndarray,
@@ -152,7 +159,8 @@ _FOUND: dict[tuple[str, str], Any] = {
     ("numpy.core.multiarray", "_reconstruct"): _empty_array,
     ("numpy.core.multiarray", "scalar"): _scalar,
     ("numpy.core.numeric", "_frombuffer"): _from_buffer,
-    ("_codecs", "encode"): _encode,  # how Python 3 writes bytes for Python 2
+    ("_codecs", "encode"): _encode,  # this and the next: how Python 3 writes bytes for Python 2
+    ("__builtin__", "bytes"): _no_bytes,
 }
 
 

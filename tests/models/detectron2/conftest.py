@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import pickle
 from pathlib import Path
 
 import numpy as np
@@ -50,8 +49,3 @@ def payload(tmp_path):
             return os.system, (f"touch {target}",)
 
     return Payload(), target
-
-
-def dump(path: Path, content: object, protocol: int = 4) -> Path:
-    path.write_bytes(pickle.dumps(content, protocol=protocol))
-    return path
