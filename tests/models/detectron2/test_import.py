@@ -289,8 +289,8 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(payload, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "detq: model.pkl: refused, because reading it would run posix.system; expected only dicts, lists, strings, "
-        "numbers and NumPy arrays, as in Detectron2's model zoo\n"
+        "detq: model.pkl: refused, because it asks for posix.system; expected only dicts, lists, strings, numbers and "
+        "NumPy arrays, as in Detectron2's model zoo\n"
     )
     assert not target.exists()
     assert [path.name for path in tmp_path.iterdir()] == ["model.pkl"]
