@@ -46,6 +46,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: `path` is a file or holds something, the place cannot be written, or the disk is full.
     """
+    path = path.resolve()  # a rename needs the folder's own name: "." and links have another
     if path.exists() and not path.is_dir():
         raise OutputError(f"--out {path}: expected a folder, found a file; choose another --out")
     if path.is_dir() and any(path.iterdir()):

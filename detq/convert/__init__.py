@@ -17,7 +17,7 @@ from detq.convert.suit import suit
 from detq.convert.summary import Summary, summarize
 from detq.convert.targets import TARGETS, Job, TargetSpec, find_target
 from detq.datasets.base import Dataset
-from detq.errors import unknown_name
+from detq.errors import DataError, unknown_name
 from detq.files import atomic_folder
 
 __all__ = ["MODES", "TARGETS", "Summary", "TargetSpec", "convert", "find_target"]
@@ -61,6 +61,8 @@ def convert(
     target = find_target(to)
     if images not in MODES:
         raise unknown_name("--images", images, MODES)
+    if type(data).annotations is Dataset.annotations:
+        raise DataError(f"{data.name}: expected annotation files to convert, found images without; name a labelled set")
     ledger = Ledger()
     with atomic_folder(out) as folder:
         collection, counts = collect(

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from detq.convert.collection import ImageRecord
+from detq.errors import DataError
 
 __all__ = ["MODES", "Placement"]
 
@@ -37,12 +41,25 @@ class Placement:
         """Write a text file of this name in the folder; whole is what the folder is made to be, at its end."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        try:
+            path.write_text(text, encoding="utf-8")
+        except UnicodeEncodeError as error:
+            raise _unwritable(error) from None
+
+    @contextmanager
+    def stream(self, name: str) -> Iterator[IO[str]]:
+        """Open a text file of this name in the folder for writing."""
+        try:
+            with (self.folder / name).open("w", encoding="utf-8") as stream:
+                yield stream
+        except UnicodeEncodeError as error:
+            raise _unwritable(error) from None
 
     def place(self, image: ImageRecord, base: str) -> str:
         """Put an image at `base`/its name, and return its path from `base`: its name, or the way back to the source."""
         if self.mode == "none":
-            return Path(os.path.relpath(image.path.absolute(), self.final.absolute() / base)).as_posix()
+            # Without links on the way, for from where a link leads ".." is another folder.
+            return Path(os.path.relpath(image.path.resolve(), self.final.resolve() / base)).as_posix()
         target = self.folder / base / image.name
         target.parent.mkdir(parents=True, exist_ok=True)
         if self.mode == "link":
@@ -50,3 +67,8 @@ class Placement:
         else:
             shutil.copyfile(image.path, target)
         return image.name
+
+
+def _unwritable(error: UnicodeEncodeError) -> DataError:
+    found = error.object[max(error.start - 20, 0) : error.end + 20]
+    return DataError(f"expected names that UTF-8 can write, found {found!r}; rename the image or the class")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import IO, Any
 
 from detq.convert.collection import Category, ImageRecord
@@ -12,6 +12,7 @@ from detq.convert.split import WHOLE
 from detq.convert.targets import Job
 from detq.datasets.annotations import Annotation
 from detq.datasets.outlines import segmentation_of
+from detq.errors import DataError
 
 __all__ = ["as_json", "short", "write"]
 
@@ -20,30 +21,29 @@ def write(job: Job) -> None:
     """Write a data set as COCO JSON; ids are unique in all parts together, and each part lists every category."""
     base = "" if job.placement.mode == "none" else "images"
     for part, images in job.parts.items():
-        path = job.placement.folder / f"{'annotations' if part == WHOLE else part}.json"
         named = []
         for image in images:
             named.append((image, job.placement.place(image, base)))
             job.step()
-        _write(path, job.collection.extra, named, job.collection.categories)
+        with job.placement.stream(f"{'annotations' if part == WHOLE else part}.json") as stream:
+            _write(stream, job.collection.extra, named, job.collection.categories)
 
 
 def _write(
-    path: Path, extra: Mapping[str, Any], named: Sequence[tuple[ImageRecord, str]], categories: Sequence[Category]
+    stream: IO[str], extra: Mapping[str, Any], named: Sequence[tuple[ImageRecord, str]], categories: Sequence[Category]
 ) -> None:
     """Write the file an entry a line, so that it can be read, compared, and written without a copy in memory."""
     numbers = [category.number for category in categories]
     annotations = (_annotation(a, image, numbers[a.label]) for image, _ in named for a in image.annotations)
-    with path.open("w", encoding="utf-8") as stream:
-        stream.write("{\n")
-        for key, value in extra.items():
-            stream.write(f"{as_json(key)}: {as_json(value)},\n")
-        _write_list(stream, "images", (_image(image, name) for image, name in named))
-        stream.write(",\n")
-        _write_list(stream, "categories", map(_category, categories))
-        stream.write(",\n")
-        _write_list(stream, "annotations", annotations)
-        stream.write("\n}\n")
+    stream.write("{\n")
+    for key, value in extra.items():
+        stream.write(f"{as_json(key)}: {as_json(value)},\n")
+    _write_list(stream, "images", (_image(image, name) for image, name in named))
+    stream.write(",\n")
+    _write_list(stream, "categories", map(_category, categories))
+    stream.write(",\n")
+    _write_list(stream, "annotations", annotations)
+    stream.write("\n}\n")
 
 
 def _write_list(stream: IO[str], name: str, entries: Iterable[Mapping[str, Any]]) -> None:
@@ -56,8 +56,27 @@ def _write_list(stream: IO[str], name: str, entries: Iterable[Mapping[str, Any]]
 
 
 def as_json(value: Any) -> str:
-    """Return JSON on one line, names as they are written."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    """Return JSON on one line, names as they are written.
+
+    Raises:
+        DataError: a number is none.
+    """
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        places = ".".join(_no_number(value) or [])
+        raise DataError(
+            f"expected numbers that JSON has, found NaN or infinity at {places}; correct or remove it"
+        ) from None
+
+
+def _no_number(value: Any) -> list[str] | None:
+    """Return the keys that lead to the first NaN or infinity."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return []
+    inner = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    found = ((key, _no_number(entry)) for key, entry in inner)
+    return next(([str(key), *rest] for key, rest in found if rest is not None), None)
 
 
 def _image(image: ImageRecord, name: str) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
@@ -15,7 +14,7 @@ from PIL import Image
 from detq.convert.collection import ImageRecord
 from detq.convert.stems import no_shared_stems
 from detq.convert.targets import Job
-from detq.convert.to_coco import short
+from detq.convert.to_coco import as_json, short
 from detq.datasets.annotations import Annotation, Points
 from detq.datasets.outlines import decode_outline
 
@@ -49,8 +48,7 @@ def _write(job: Job, image: ImageRecord, part: str) -> None:
     width, height = image.size
     shapes = [shape for annotation in image.annotations for shape in _shapes(job, annotation, image)]
     content = {"flags": {}, **image.extra, "version": VERSION, "shapes": shapes, "imagePath": name, "imageData": None}
-    text = json.dumps(content | {"imageHeight": height, "imageWidth": width}, indent=2, ensure_ascii=False)
-    job.placement.write(str(file), text + "\n")
+    job.placement.write(str(file), as_json(content | {"imageHeight": height, "imageWidth": width}) + "\n")
 
 
 def _shapes(job: Job, annotation: Annotation, image: ImageRecord) -> Iterator[dict[str, Any]]:

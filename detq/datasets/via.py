@@ -50,6 +50,10 @@ class ViaDataset(AnnotatedImages):
             raise DataError(f"{record.where}: expected shape_attributes, found {shape!r:.40}; correct the region")
         points = polygon(via_polygon(shape, record.where), record.where)
         attributes = record.content["region_attributes"]
+        if not isinstance(attributes, Mapping):
+            raise DataError(
+                f"{record.where}: expected region_attributes as an object, found {attributes!r:.40}; correct the region"
+            )
         own = (PART, CROWD, (self._rule.path or "").removeprefix("region_attributes."))
         left = {name: value for name, value in attributes.items() if name not in own}
         crowd = str(attributes.get(CROWD, "")).lower() in ("1", "true", "yes")
@@ -59,7 +63,8 @@ class ViaDataset(AnnotatedImages):
 
     def group(self, record: Record) -> Hashable:
         """Return `region_attributes.part_of`."""
-        part = record.content["region_attributes"].get(PART)
+        attributes = record.content["region_attributes"]
+        part = attributes.get(PART) if isinstance(attributes, Mapping) else None
         return part if isinstance(part, str | int) and part != "" else None
 
     def image_extra(self, index: int) -> Mapping[str, Any]:
@@ -124,7 +129,7 @@ def _records(entry: ImageEntry, image: Mapping[str, Any]) -> list[Record]:
         attributes = content.get("region_attributes")
         known = {
             **content,
-            "region_attributes": attributes if isinstance(attributes, dict) else {},
+            "region_attributes": {} if attributes is None else attributes,
             "file_attributes": image.get("file_attributes"),
         }
         found.append(Record(f"{where}, region {number}", known))

@@ -279,6 +279,13 @@ def test_nothing_is_written_when_something_is_wrong(via_set, tmp_path, monkeypat
     def full(*_arguments):
         raise OSError(28, "No space left on device")
 
+    def interrupted(*_arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("shutil.copyfile", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        convert(open_dataset(root, **FROM), to, tmp_path / "out", skip_invalid=True)
+    assert _everything_below(tmp_path) == before
     monkeypatch.setattr("shutil.copyfile", full)
     with pytest.raises(OutputError, match=r"cannot write .*out: No space left on device; free some space"):
         convert(open_dataset(root, **FROM), to, tmp_path / "out", skip_invalid=True)
@@ -311,6 +318,39 @@ def test_names_cannot_lead_out_of_the_result(tmp_path):
     (root / "deep/via.json").write_text(json.dumps(via_image("../x.png", [_car()]) | via_image("x.png", [_car()])))
     with pytest.raises(DataError, match=r"image names that differ in one folder, found \.\./x\.png and x\.png; rename"):
         convert(open_dataset(root / "deep", **FROM), "coco", tmp_path / "second")
+
+
+@pytest.mark.parametrize("to", ["coco", "via", "labelme"])
+def test_what_no_file_can_hold_is_a_sentence(coco_set, tmp_path, to):
+    """Half a character, which JSON can escape and UTF-8 cannot write; a number that is none."""
+    car = {"id": 1, "image_id": 7, "category_id": 3, "bbox": [4, 2, 10, 8]}
+    root = coco_set(annotations=[car], categories=[{"id": 3, "name": "car \ud800"}])
+    with pytest.raises(DataError, match=r"expected names that UTF-8 can write, found .*car \\ud800"):
+        convert(open_dataset(root), to, tmp_path / "out")
+    root = coco_set(annotations=[{**car, "score": float("nan")}])
+    with pytest.raises(DataError, match=r"numbers that JSON has, found NaN or infinity at .*score; correct or remove"):
+        convert(open_dataset(root), to, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_images_without_annotation_files_are_a_sentence(tmp_path, text_set):
+    """Rendered scenes, unlabelled folders."""
+    for data in (open_dataset("synthetic:traffic?n=1&seed=7"), open_dataset(text_set({"a": None}), unlabelled=True)):
+        with pytest.raises(DataError, match=r"expected annotation files to convert, found images without; name a lab"):
+            convert(data, "coco", tmp_path / "out")
+
+
+def test_a_result_behind_a_link_finds_images_left_where_they_are(via_set, tmp_path):
+    """And the empty folder that one stands in will do."""
+    root = via_set(None, regions=[_car()])
+    (tmp_path / "far/away").mkdir(parents=True)
+    (tmp_path / "near").symlink_to(tmp_path / "far/away")
+    convert(open_dataset(root, **FROM), "coco", tmp_path / "near/out", images="none")
+    open_dataset(tmp_path / "near/out").check()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "empty")
+    convert(open_dataset(root, **FROM), "coco", tmp_path / "link")
+    open_dataset(tmp_path / "link").check()
 
 
 @pytest.mark.parametrize("to", ["labelme", "yolo"])

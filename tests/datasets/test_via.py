@@ -7,8 +7,11 @@ import pickle
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
+from detq.convert import convert
 from detq.datasets import open_dataset
 from detq.errors import DataError
 from tests.convert.conftest import via_image, via_region
@@ -137,6 +140,10 @@ def test_what_cannot_be_opened_is_a_sentence(via_set, content, expected):
             via_region("rect", CAR, x=30, y=2, width=20, height=5),
             r"region 1: expected a box inside the image of 40 × 20 pixels, found the corners 30, 2, 50, 7 .* clip it",
         ),
+        (
+            {**SQUARE, "region_attributes": ["car"]},
+            r"region 1: expected a class at region_attributes\.Clases, found noth",
+        ),
         (3, r"region 1: expected a class at region_attributes\.Clases, found nothing"),
     ],
 )
@@ -144,3 +151,47 @@ def test_a_bad_region_is_a_sentence(via_set, region, expected):
     """It names file, image and region, and shows in the check before a run."""
     with pytest.raises(DataError, match=r"via\.json, .*" + expected):
         _opened(via_set(via_image(regions=[SQUARE, region]))).check()
+
+
+_VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+_SHAPE = st.dictionaries(
+    st.sampled_from(
+        ["all_points_x", "all_points_y", "x", "y", "width", "height", "cx", "cy", "r", "rx", "ry", "theta"]
+    ),
+    st.lists(st.floats(0, 20) | _VALUE, max_size=4) | st.floats(0, 20) | _VALUE,
+)
+_NAMED_SHAPE = st.builds(
+    lambda name, fields: {**fields, "name": name},
+    st.sampled_from(["polygon", "polyline", "rect", "circle", "ellipse", "point"]) | _VALUE,
+    _SHAPE,
+)
+_REGION = st.fixed_dictionaries(
+    {},
+    optional={"shape_attributes": _NAMED_SHAPE | _VALUE, "region_attributes": st.just({"category": "car"}) | _VALUE},
+)
+
+
+@given(st.lists(_REGION | _VALUE, max_size=3) | st.dictionaries(st.text(max_size=3), _REGION, max_size=3) | _VALUE)
+def test_no_region_breaks_the_reader(tmp_path_factory, regions):
+    """Annotations, or a sentence that names the file; the converter leaves out what the reader refuses."""
+    root = tmp_path_factory.getbasetemp() / "any-via"
+    if not root.exists():
+        root.mkdir()
+        Image.new("RGB", (40, 20)).save(root / "a.png")
+    content = {**via_image()["a.png123"], "regions": regions}
+    (root / "via.json").write_text(json.dumps({"a.png123": content}))
+    try:
+        data = open_dataset(root, format="via", category="car")
+        data.masks = True
+        data.check()
+    except DataError as error:
+        assert "via.json" in str(error)  # noqa: PT017  # not everything is wrong
+    if isinstance(regions, list | dict):
+        out = tmp_path_factory.mktemp("out")
+        data = open_dataset(root, format="via", category="car")
+        convert(data, "coco", out, skip_invalid=True, allow_unlabelled=True, images="none")
+        open_dataset(out).check()
