@@ -9,7 +9,7 @@ from pathlib import Path
 from detq.datasets.images import IMAGE_SUFFIXES
 from detq.datasets.json_files import describe_json, load_json, sniff_json
 from detq.datasets.label_files import parse_number, read_label_file
-from detq.datasets.listing import is_label, label_root, list_files, scan
+from detq.datasets.listing import is_label, label_root, list_files, scan, suffix_of
 from detq.errors import DataError
 
 __all__ = ["coco_candidates", "recognise"]
@@ -75,14 +75,16 @@ def _is_coco_content(file: Path) -> bool:
 
 def _of_sidecars(folder: Path, *, with_json: bool) -> dict[str, str]:
     """Return the formats of VIA, labelme and VOC files in `folder`, and a file to show for each."""
+    names = sorted(list_files(folder, (".json", ".xml")), key=lambda name: (name.count("/"), name))
+    jsons = [name for name in names if suffix_of(name) == ".json" and with_json][:_SAMPLED_SIDECARS]
+    xmls = [name for name in names if suffix_of(name) == ".xml"][:_SAMPLED_SIDECARS]
     found: dict[str, str] = {}
-    jsons = list_files(folder, (".json",)) if with_json else []
-    for name in sorted(jsons, key=lambda name: (name.count("/"), name))[:_SAMPLED_SIDECARS]:
+    for name in jsons:
         kind = sniff_json(folder / name)
         if kind == "labelme" or (kind == "via" and "/" not in name):
             found.setdefault(kind, f"{name} ({kind})")
-    xml = next((name for name in list_files(folder, (".xml",)) if _is_voc(folder / name)), None)
-    return found if xml is None else found | {"voc": f"{xml} (voc)"}
+    voc = next((name for name in xmls if _is_voc(folder / name)), None)
+    return found if voc is None else found | {"voc": f"{voc} (voc)"}
 
 
 def _is_voc(file: Path) -> bool:

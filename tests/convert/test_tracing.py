@@ -40,4 +40,14 @@ def test_a_piece_is_a_polygon_with_its_holes():
     mask[5:8, 6:9] = False
     mask[15:17, 20:25] = True
     assert len(trace_mask(mask)) == 2
+    assert len(trace_mask(np.eye(3, dtype=bool))) == 3  # what touches at a corner is apart
     assert trace_mask(np.zeros((3, 4), bool)) == []
+
+
+def test_a_hole_goes_with_the_ring_right_around_it():
+    """A ring in the hole of a ring."""
+    mask = np.zeros((20, 20), bool)
+    for edge in range(4):
+        mask[edge * 2 : 20 - edge * 2, edge * 2 : 20 - edge * 2] = edge % 2 == 0
+    assert len(trace_mask(mask)) == 2
+    np.testing.assert_array_equal(_filled(trace_mask(mask), mask), mask)

@@ -8,6 +8,8 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from detq.datasets import open_dataset
@@ -135,3 +137,34 @@ def test_bad_files_are_sentences(labelme_set, files, expected):
     """File, expected, found, and what to do."""
     with pytest.raises(DataError, match=expected):
         open_dataset(labelme_set(files), format="labelme", allow_unlabelled=True).check()
+
+
+_VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+_SHAPE = st.fixed_dictionaries(
+    {},
+    optional={
+        "label": st.just("car") | _VALUE,
+        "points": st.lists(st.lists(st.floats(0, 20), min_size=2, max_size=2), max_size=5) | _VALUE,
+        "shape_type": st.sampled_from(["polygon", "rectangle", "circle", "mask", "line", "oriented_rectangle"])
+        | _VALUE,
+        "group_id": st.integers(0, 1) | _VALUE,
+        "flags": _VALUE,
+        "mask": _VALUE,
+    },
+)
+
+
+@given(st.lists(_SHAPE | _VALUE, max_size=3) | _VALUE, _VALUE, _VALUE)
+def test_no_file_breaks_the_reader(tmp_path_factory, shapes, width, image):
+    """Annotations, or a sentence that names the file."""
+    root = tmp_path_factory.getbasetemp() / "any-labelme"
+    save_image(root / "a.png")
+    (root / "a.json").write_text(json.dumps(_file(image, imageWidth=width) | {"shapes": shapes}))
+    try:
+        open_dataset(root, format="labelme").check()
+    except DataError as error:
+        assert str(root) in str(error)  # noqa: PT017  # not everything is wrong
