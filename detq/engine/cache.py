@@ -1,0 +1,96 @@
+"""Where compiled stages and quantized graphs are kept from one run to the next, and what makes two of them the same.
+
+A key covers everything that decides the result: the stage's weights, how it is to run, what it was calibrated with, the
+shapes, detq's own sources, library and compiler versions, and the CPU's instructions. Whatever changes, the key does too.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+__all__ = ["cache_folder", "key_of", "surroundings", "weights_digest"]
+
+_ENGINE = Path(__file__).parent
+
+
+def cache_folder() -> Path:
+    """Return the folder of compiled stages: `$DETQ_CACHE`, or `detq` below the user's cache folder."""
+    if chosen := os.environ.get("DETQ_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "detq"
+
+
+def weights_digest(module: nn.Module) -> str:
+    """Return a digest of all parameters and buffers of `module`, by name, and of its printed structure."""
+    digest = hashlib.sha256(str(module).encode())
+    for name, tensor in module.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().contiguous().view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+    return digest.hexdigest()[:32]
+
+
+def key_of(**parts: Any) -> str:
+    """Return a digest of `parts`, which JSON can hold."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@functools.lru_cache(maxsize=1)
+def surroundings() -> Mapping[str, str]:
+    """Return what a compiled stage depends on beside its inputs: sources, versions, compiler, instructions."""
+    found = {name: _version(name) for name in ("torch", "torchvision", "torchao")}
+    return found | {
+        "sources": _sources(),
+        "compiler": _compiler(),
+        "isa": _isa(),
+        "machine": platform.machine(),
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "none"
+
+
+def _sources() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(_ENGINE.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _compiler() -> str:
+    try:
+        done = subprocess.run([os.environ.get("CXX", "g++"), "--version"], capture_output=True, text=True, check=False)
+    except OSError:
+        return "none"
+    return done.stdout.partition("\n")[0]
+
+
+def _isa() -> str:
+    overrides = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "FBGEMM_ENABLE_INSTRUCTIONS")
+    chosen = [f"{name}={os.environ[name]}" for name in overrides if name in os.environ]
+    return " ".join([torch.backends.cpu.get_cpu_capability(), _flags(), *chosen])
+
+
+def _flags() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    flags = next((line.partition(":")[2] for line in lines if line.startswith("flags")), "")
+    return hashlib.sha256(" ".join(sorted(flags.split())).encode()).hexdigest()[:16]

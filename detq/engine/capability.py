@@ -1,0 +1,70 @@
+"""What this CPU computes quickly, as torch's libraries see it; a plan is fitted to it, and says what it lost."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import torch
+
+from detq.quantization.plan import DENSE_STAGES, Plan, StageRule
+
+__all__ = ["Capability", "capability", "fit_plan"]
+
+# Values of ONEDNN_MAX_CPU_ISA that keep oneDNN from VNNI; torch's own queries ask the CPU alone.
+_WITHOUT_VNNI = {"SSE41", "AVX", "AVX2", "AVX512_CORE"}
+
+
+@dataclass(frozen=True)
+class Capability:
+    """What low precision gains here.
+
+    Attributes:
+        bf16: convolutions and matrix products in bf16 are native.
+        vnni: u8×s8 products are summed in 32 bits; without it pairs of them can saturate in 16.
+        amx: matrix tiles.
+        avx512: vectors of 512 bits.
+    """
+
+    bf16: bool
+    vnni: bool
+    amx: bool
+    avx512: bool
+
+    @property
+    def reduce_range(self) -> bool:
+        """Whether int8 activations must leave one bit unused."""
+        return not self.vnni
+
+    def describe(self) -> str:
+        """Return the instructions that int8 runs with."""
+        if not self.vnni:
+            return "int8 without VNNI (7-bit activations)"
+        return "int8 with AMX" if self.amx else "int8 with VNNI"
+
+
+def capability() -> Capability:
+    """Return what this process may use: the CPU's instructions, less what environment variables forbid."""
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
+    vnni = limit not in _WITHOUT_VNNI and _asks("_is_vnni_supported", "_is_avx512_vnni_supported")
+    amx = vnni and ("AMX" in limit or limit in {"", "ALL", "DEFAULT"}) and _asks("_is_amx_tile_supported")
+    avx512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    return Capability(bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()), vnni, amx, avx512)
+
+
+def _asks(*names: str) -> bool:
+    """Ask torch under the names that its releases have used."""
+    return any(bool(getattr(torch.cpu, name)()) for name in names if hasattr(torch.cpu, name))
+
+
+def fit_plan(plan: Plan, found: Capability) -> tuple[Plan, tuple[str, ...]]:
+    """Return the plan with bf16 replaced by fp32 where the CPU has none, and a sentence for each stage that changed."""
+    if found.bf16:
+        return plan, ()
+    notes = []
+    for stage in (*DENSE_STAGES, "box_pool", "mask_pool"):
+        rule = plan.rule(stage)
+        if rule.precision == "bf16":
+            plan = plan.with_rule(stage, StageRule(rule.engine, "fp32"))
+            notes.append(f"{stage} runs in fp32: this CPU has no native bf16")
+    return plan, tuple(notes)

@@ -1,0 +1,148 @@
+"""What lies between the dense stages: resizing, anchors, filtering and mask selection, by torchvision's own code.
+
+The glue depends on the data, so it does not compile well. It calls torchvision's methods, so a detector that overrides
+one (another filter, another resize) keeps its own behaviour.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812  # its name in every torch program
+from torch import Tensor, nn
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.roi_heads import maskrcnn_inference
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
+
+from detq.engine.frame import Frame
+
+__all__ = ["Paste", "Postprocess", "Proposals", "Transform", "own_resize"]
+
+
+def own_resize(transform: nn.Module) -> bool:
+    """Return whether a detector resizes in a way of its own, so that `uint8` pixels cannot be resized for it."""
+    return type(transform) is not GeneralizedRCNNTransform
+
+
+class Transform:
+    """Image to canvas.
+
+    In `float` it is torchvision's own: normalize, resize, pad. In `uint8` the bytes are resized and padded with the mean
+    colour, and the backbone normalizes them: rounding to whole levels costs less precision than bf16 has.
+    """
+
+    def __init__(self, transform: nn.Module, *, pixels: bool, divisor: int = 32) -> None:
+        self.transform = transform
+        self.pixels = pixels
+        self.divisor = divisor
+        self.fill = torch.tensor([round(255 * mean) for mean in transform.image_mean], dtype=torch.uint8)[:, None, None]
+
+    def __call__(self, frame: Frame) -> None:
+        """Set `canvas` and `size`."""
+        if self.pixels:
+            self._resize_bytes(frame)
+            return
+        image = frame.image if frame.image.is_floating_point() else _as_float(frame.image)
+        found, _ = self.transform([image])
+        frame.canvas, frame.size = found.tensors, tuple(found.image_sizes[0])
+
+    def _resize_bytes(self, frame: Frame) -> None:
+        height, width = frame.original
+        size = self.resized(height, width)
+        image = frame.image if not frame.image.is_floating_point() else _as_bytes(frame.image)
+        pixels = image.permute(2, 0, 1)[None]
+        if size != (height, width):
+            pixels = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
+        shape = tuple(self.divisor * math.ceil(side / self.divisor) for side in size)
+        canvas = torch.empty((1, 3, *shape), dtype=torch.uint8, memory_format=torch.channels_last)
+        canvas[:, :, : size[0], : size[1]] = pixels
+        canvas[:, :, size[0] :] = self.fill
+        canvas[:, :, : size[0], size[1] :] = self.fill
+        frame.canvas, frame.size = canvas, size
+
+    def resized(self, height: int, width: int) -> tuple[int, int]:
+        """Return (height, width) of an image once it is resized, by torchvision's rule."""
+        rule: Any = self.transform
+        if rule.fixed_size is not None:
+            return int(rule.fixed_size[1]), int(rule.fixed_size[0])
+        scale = min(rule.min_size[-1] / min(height, width), rule.max_size / max(height, width))
+        return math.floor(height * scale), math.floor(width * scale)
+
+
+def _as_float(image: Tensor) -> Tensor:
+    return image.permute(2, 0, 1).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+
+
+def _as_bytes(image: Tensor) -> Tensor:
+    return (image * 255).round_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous()
+
+
+class Proposals:
+    """Objectness and deltas to the proposals that the box head sees.
+
+    Anchors depend on shapes alone, so they are kept from one image to the next.
+    """
+
+    def __init__(self, rpn: nn.Module, limit: int | None) -> None:
+        self.rpn = copy.copy(rpn)
+        self.rpn._modules = {name: child for name, child in rpn._modules.items() if name != "head"}
+        self.limit = limit
+        self._anchors: dict[Any, tuple[Tensor, list[int]]] = {}
+
+    def __call__(self, frame: Frame) -> None:
+        """Set `proposals`."""
+        anchors, counts = self._anchors_for(frame)
+        boxes = self.rpn.box_coder.decode(frame.deltas, [anchors]).view(1, -1, 4)
+        found, _ = self.rpn.filter_proposals(boxes, frame.objectness[:, None], [frame.size], counts)
+        frame.proposals = found[0] if self.limit is None else found[0][: self.limit]
+
+    def _anchors_for(self, frame: Frame) -> tuple[Tensor, list[int]]:
+        shapes = tuple(tuple(feature.shape[2:]) for feature in frame.features)
+        key = tuple(frame.canvas.shape[2:]), frame.size, shapes
+        if key not in self._anchors:
+            if len(self._anchors) >= 32:  # images of many sizes must not fill the memory
+                self._anchors.clear()
+            features = [torch.zeros((1, 1, *shape)) for shape in shapes]
+            (anchors,) = self.rpn.anchor_generator(ImageList(frame.canvas, [frame.size]), features)
+            per_cell = self.rpn.anchor_generator.num_anchors_per_location()
+            self._anchors[key] = anchors, [n * h * w for n, (h, w) in zip(per_cell, shapes, strict=True)]
+        return self._anchors[key]
+
+
+class Postprocess:
+    """Class logits and box regression to detections in the resized image."""
+
+    def __init__(self, roi_heads: nn.Module) -> None:
+        self.roi_heads = copy.copy(roi_heads)
+        self.roi_heads._modules = {}
+
+    def __call__(self, frame: Frame) -> None:
+        """Set `boxes`, `scores` and `labels`."""
+        if not len(frame.proposals):
+            frame.boxes, frame.scores = torch.zeros((0, 4)), torch.zeros(0)
+            frame.labels = torch.zeros(0, dtype=torch.int64)
+            return
+        found = self.roi_heads.postprocess_detections(frame.logits, frame.regression, [frame.proposals], [frame.size])
+        (frame.boxes,), (frame.scores,), (frame.labels,) = found
+
+
+class Paste:
+    """Boxes to the original image's pixels; masks stay 28 × 28 probabilities inside their boxes."""
+
+    def __init__(self, transform: nn.Module) -> None:
+        self.transform = transform
+
+    def __call__(self, frame: Frame) -> None:
+        """Scale `boxes`."""
+        (found,) = self.transform.postprocess([{"boxes": frame.boxes}], [frame.size], [frame.original])
+        frame.boxes = found["boxes"]
+
+
+def choose_masks(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the probabilities `(N, 1, 28, 28)` of each detection's own class from logits `(N, classes, 28, 28)`."""
+    (chosen,) = maskrcnn_inference(logits, [labels])
+    found: Tensor = chosen
+    return found

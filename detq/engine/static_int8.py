@@ -1,0 +1,96 @@
+"""Static int8 of one dense stage by PT2E: observe a float graph on calibration images, then convert it.
+
+The quantizer is torchao's `X86InductorQuantizer`: uint8 activations a tensor, int8 weights a channel. Squeeze-and-excite
+blocks stay in floating point: they have no arithmetic to speak of (a thousandth), their inputs span the widest ranges, and
+averaging an int8 map is slower than averaging a float one.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from detq.engine.compiler import export, quiet, without_notes
+from detq.errors import QuantizationError
+
+__all__ = ["convert", "float_modules", "prepare", "unsupported_reason"]
+
+
+def unsupported_reason() -> str | None:
+    """Return why nothing can be quantized statically here, or None if it can."""
+    try:
+        found = importlib.util.find_spec("torchao.quantization.pt2e.quantizer.x86_inductor_quantizer")
+    except ImportError:
+        found = None
+    if found is None:
+        return 'static int8 needs torchao with PT2E; pip install "detq[int8]"'
+    return None
+
+
+def float_modules(stage: nn.Module, keep: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return the paths of the layers that stay in floating point: squeeze-and-excite, and what `keep` names."""
+    prefixes = tuple(keep)
+    return tuple(
+        path
+        for path, child in stage.named_modules()
+        if isinstance(child, nn.Conv2d | nn.Linear | nn.ConvTranspose2d | nn.AdaptiveAvgPool2d)
+        and (_in_squeeze(stage, path) or any(path == one or path.startswith(f"{one}.") for one in prefixes))
+    )
+
+
+def _in_squeeze(stage: nn.Module, path: str) -> bool:
+    """Whether a layer is part of a squeeze-and-excite block: its neighbours are `fc1`, `fc2` and `avgpool`."""
+    parent = stage.get_submodule(path.rpartition(".")[0])
+    return all(hasattr(parent, name) for name in ("avgpool", "fc1", "fc2"))
+
+
+def prepare(
+    stage: nn.Module,
+    args: tuple[Tensor, ...],
+    dynamic: Any,
+    *,
+    keep: Iterable[str] = (),
+    reduce_range: bool = False,
+) -> nn.Module:
+    """Return a graph that computes what `stage` does in fp32 and observes ranges on the way.
+
+    Args:
+        stage: in fp32 and eval mode; it stays as it is.
+        args: an example of its inputs.
+        dynamic: the dimensions that vary between images; see `torch.export.export`.
+        keep: paths of modules that stay in floating point.
+        reduce_range: 7 bits for activations, for CPUs whose u8×s8 products saturate (without VNNI).
+
+    Raises:
+        QuantizationError: nothing would be quantized.
+    """
+    from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e
+    from torchao.quantization.pt2e.quantizer.x86_inductor_quantizer import (
+        X86InductorQuantizer,
+        get_default_x86_inductor_quantization_config,
+    )
+
+    config = get_default_x86_inductor_quantization_config(reduce_range=reduce_range)
+    quantizer = X86InductorQuantizer().set_global(config)
+    for path in float_modules(stage, keep):
+        quantizer.set_module_name_qconfig(path, None)
+    with quiet(), torch.no_grad():
+        prepared: nn.Module = prepare_pt2e(export(stage, args, dynamic).module(), quantizer)
+    if not any("activation_post_process" in name for name, _ in prepared.named_modules()):
+        raise QuantizationError(f"{type(stage).__name__}: the quantizer found nothing to quantize")
+    return prepared
+
+
+def convert(prepared: nn.Module) -> nn.Module:
+    """Return the quantized graph, with the ranges that `prepared` has observed; `prepared` is used up."""
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
+
+    with quiet(), torch.no_grad():
+        converted = convert_pt2e(prepared)
+    without_notes(converted)
+    quantized: nn.Module = converted
+    return quantized
