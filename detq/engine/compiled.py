@@ -5,14 +5,14 @@ AOTInductor checks nothing when it is called: another type than the one expected
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-from detq.engine.cache import key_of
 
 __all__ = ["Compiled", "PerShape", "Signature", "Typed", "signature"]
 
@@ -54,11 +54,15 @@ def tidy(inputs: tuple[Tensor, ...], dtypes: tuple[torch.dtype, ...]) -> tuple[T
     )
 
 
+LOADED = 8
+"""How many shapes of one stage are kept in memory."""
+
+
 class Compiled:
     """One package."""
 
-    def __init__(self, run: Callable[..., Any], takes: Signature) -> None:
-        self._run, self.takes = run, takes
+    def __init__(self, run: Callable[..., Any], takes: Signature, path: Path) -> None:
+        self._run, self.takes, self.path = run, takes, path
 
     def __call__(self, *inputs: Tensor) -> Any:
         """Return what the stage makes of `inputs`.
@@ -73,43 +77,56 @@ class Compiled:
 
 
 class PerShape:
-    """A dense stage with one package for each shape of its inputs, compiled when the shape first comes."""
+    """A dense stage with a package for each shape of its inputs, compiled when the shape first comes.
 
-    def __init__(self, compile_for: Callable[[tuple[Tensor, ...]], Compiled]) -> None:
-        self._compile_for = compile_for
-        self._packages: dict[tuple[tuple[int, ...], ...], Compiled] = {}
+    At most `LOADED` packages are kept in memory; the one that was not needed for longest goes first.
+    """
+
+    def __init__(self, compile_for: Callable[[tuple[Tensor, ...]], Compiled], *, rows: int = 0) -> None:
+        """Make a stage.
+
+        Args:
+            compile_for: returns the package for inputs like these.
+            rows: the first dimension may vary in steps of this; 0 where every dimension counts.
+        """
+        self._compile_for, self._rows = compile_for, rows
+        self._packages: OrderedDict[tuple[tuple[int, ...], ...], Compiled] = OrderedDict()
 
     def __call__(self, *inputs: Tensor) -> Any:
         """Return what the stage makes of `inputs`."""
-        shapes = tuple(tuple(given.shape) for given in inputs)
+        shapes = signature(inputs, self._rows).shapes
         if shapes not in self._packages:
-            self._packages[shapes] = self._compile_for(inputs)
+            self._packages[shapes] = self._compile_for(tidy(inputs, tuple(one.dtype for one in inputs)))
+            if len(self._packages) > LOADED:
+                self._packages.popitem(last=False)
+        self._packages.move_to_end(shapes)
         return self._packages[shapes](*inputs)
+
+    @property
+    def packages(self) -> tuple[Compiled, ...]:
+        """What was compiled up to now."""
+        return tuple(self._packages.values())
 
 
 class Typed(nn.Module):
     """A graph between other types than its own: the casts become part of what is compiled."""
 
-    def __init__(self, graph: nn.Module, given: torch.dtype | None, made: torch.dtype | None) -> None:
+    def __init__(self, inner: nn.Module, given: torch.dtype | None, made: torch.dtype | None) -> None:
         """Wrap a graph.
 
         Args:
-            graph: what computes.
+            inner: what computes.
             given: the floating type that it takes, or None to leave inputs as they are.
             made: the type of its outputs, or None to leave them.
         """
         super().__init__()
-        self.graph, self.given, self.made = graph, given, made
+        self.inner, self.given, self.made = inner, given, made
 
     def forward(self, *inputs: Tensor) -> Any:
         """Return the graph's outputs, cast."""
         taken = [one.to(self.given) if self.given and one.is_floating_point() else one for one in inputs]
-        found = self.graph(*taken)
+        found = self.inner(*taken)
         if self.made is None:
             return found
         return tuple(one.to(self.made) for one in found)
 
-
-def describe_inputs(inputs: tuple[Tensor, ...]) -> str:
-    """Return shapes and types of `inputs`, for keys and messages."""
-    return key_of(inputs=[[str(one.dtype), list(one.shape)] for one in inputs])

@@ -28,10 +28,20 @@ class StagedDetector(nn.Module):
 
     Attributes:
         plan: what runs where.
+        notes: what the plan lost on this CPU, in sentences.
         steps: the stages in order, by name; each takes a `Frame` and fills in its part.
     """
 
-    def __init__(self, detector: nn.Module, plan: Plan, dense: Mapping[str, Dense], names: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        detector: nn.Module,
+        plan: Plan,
+        dense: Mapping[str, Dense],
+        names: tuple[str, ...],
+        *,
+        pixels: bool,
+        notes: tuple[str, ...] = (),
+    ) -> None:
         """Put the stages together.
 
         Args:
@@ -39,9 +49,11 @@ class StagedDetector(nn.Module):
             plan: see `Plan`.
             dense: by stage name.
             names: of the feature maps.
+            pixels: the backbone takes uint8 canvases.
+            notes: sentences on what the plan lost on this CPU.
         """
         super().__init__()
-        self.plan = plan
+        self.plan, self.notes = plan, notes
         roi = detector.roi_heads
         self._dense = dict(dense)
         self._box_pool = RoiPool(roi.box_roi_pool, names, _DTYPES[plan.box_pool.precision])
@@ -49,7 +61,7 @@ class StagedDetector(nn.Module):
         if "mask_head" in dense:
             self._mask_pool = RoiPool(roi.mask_roi_pool, names, _DTYPES[plan.mask_pool.precision])
         self.steps: dict[str, Callable[[Frame], None]] = {
-            "transform": Transform(detector.transform, pixels=plan.pixels == "uint8"),
+            "transform": Transform(detector.transform, pixels=pixels),
             "backbone": self._backbone,
             "rpn_head": self._rpn_head,
             "proposals": Proposals(detector.rpn, plan.proposals),

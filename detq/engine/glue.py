@@ -19,7 +19,7 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from detq.engine.frame import Frame
 
-__all__ = ["Paste", "Postprocess", "Proposals", "Transform", "own_resize"]
+__all__ = ["Canvases", "Paste", "Postprocess", "Proposals", "Transform", "choose_masks", "own_resize"]
 
 
 def own_resize(transform: nn.Module) -> bool:
@@ -34,11 +34,11 @@ class Transform:
     colour, and the backbone normalizes them: rounding to whole levels costs less precision than bf16 has.
     """
 
-    def __init__(self, transform: nn.Module, *, pixels: bool, divisor: int = 32) -> None:
+    def __init__(self, transform: nn.Module, *, pixels: bool) -> None:
         self.transform = transform
         self.pixels = pixels
-        self.divisor = divisor
-        self.fill = torch.tensor([round(255 * mean) for mean in transform.image_mean], dtype=torch.uint8)[:, None, None]
+        self.canvases = Canvases(transform.size_divisible)
+        self.fill = torch.tensor([round(255 * mean) for mean in transform.image_mean], dtype=torch.uint8)
 
     def __call__(self, frame: Frame) -> None:
         """Set `canvas` and `size`."""
@@ -47,20 +47,23 @@ class Transform:
             return
         image = frame.image if frame.image.is_floating_point() else _as_float(frame.image)
         found, _ = self.transform([image])
-        frame.canvas, frame.size = found.tensors, tuple(found.image_sizes[0])
+        frame.size = int(found.image_sizes[0][0]), int(found.image_sizes[0][1])
+        height, width = self.canvases.fit(*frame.size)
+        grown = (0, width - found.tensors.shape[3], 0, height - found.tensors.shape[2])
+        frame.canvas = F.pad(found.tensors, grown) if any(grown) else found.tensors
 
     def _resize_bytes(self, frame: Frame) -> None:
         height, width = frame.original
         size = self.resized(height, width)
         image = frame.image if not frame.image.is_floating_point() else _as_bytes(frame.image)
-        pixels = image.permute(2, 0, 1)[None]
         if size != (height, width):
-            pixels = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
-        shape = tuple(self.divisor * math.ceil(side / self.divisor) for side in size)
-        canvas = torch.empty((1, 3, *shape), dtype=torch.uint8, memory_format=torch.channels_last)
-        canvas[:, :, : size[0], : size[1]] = pixels
-        canvas[:, :, size[0] :] = self.fill
-        canvas[:, :, : size[0], size[1] :] = self.fill
+            pixels = image.permute(2, 0, 1)[None]
+            image = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
+        canvas = torch.empty((*self.canvases.fit(*size), 3), dtype=torch.uint8)
+        canvas[: size[0], : size[1]] = image
+        canvas[size[0] :] = self.fill
+        canvas[: size[0], size[1] :] = self.fill
+        canvas = canvas.permute(2, 0, 1)[None]
         frame.canvas, frame.size = canvas, size
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
@@ -130,15 +133,45 @@ class Postprocess:
 
 
 class Paste:
-    """Boxes to the original image's pixels; masks stay 28 × 28 probabilities inside their boxes."""
+    """Boxes to the original image's pixels; masks stay small probabilities inside their boxes."""
 
     def __init__(self, transform: nn.Module) -> None:
         self.transform = transform
 
     def __call__(self, frame: Frame) -> None:
-        """Scale `boxes`."""
-        (found,) = self.transform.postprocess([{"boxes": frame.boxes}], [frame.size], [frame.original])
-        frame.boxes = found["boxes"]
+        """Scale `boxes`; a detector whose own rule drops some loses their scores, labels and masks too."""
+        given = {"boxes": frame.boxes, "scores": frame.scores, "labels": frame.labels}
+        kept = torch.arange(len(frame.boxes))
+        (found,) = self.transform.postprocess([given | {"kept": kept}], [frame.size], [frame.original])
+        frame.boxes, frame.scores, frame.labels = found["boxes"], found["scores"], found["labels"]
+        if frame.masks is not None:
+            frame.masks = frame.masks[found["kept"]]
+
+
+class Canvases:
+    """The canvas sizes that images are padded to: few, so that few are compiled.
+
+    The first image's is exact, as torchvision's would be (a camera has one size). Later ones that differ are rounded up to
+    a multiple of 64: squeeze-and-excite averages over the padding, so a canvas is never much larger than its image.
+    """
+
+    def __init__(self, step: int = 32, coarse: int = 64) -> None:
+        self.step, self.coarse = step, coarse
+        self._known: set[tuple[int, int]] = set()
+
+    def fit(self, height: int, width: int) -> tuple[int, int]:
+        """Return (height, width) of the canvas for a resized image."""
+        exact = _up(height, self.step), _up(width, self.step)
+        if exact in self._known or not self._known:
+            self._known.add(exact)
+            return exact
+        coarse = _up(height, self.coarse), _up(width, self.coarse)
+        self._known.add(coarse)
+        return coarse
+
+
+def _up(length: int, step: int) -> int:
+    return step * math.ceil(length / step)
 
 
 def choose_masks(logits: Tensor, labels: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ averaging an int8 map is slower than averaging a float one.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections.abc import Iterable
 from typing import Any
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from detq.engine.compiler import export, quiet, without_notes
 from detq.errors import QuantizationError
 
-__all__ = ["convert", "float_modules", "prepare", "unsupported_reason"]
+__all__ = ["convert", "float_modules", "prepare", "register", "unsupported_reason"]
 
 
 def unsupported_reason() -> str | None:
@@ -55,6 +56,7 @@ def prepare(
     *,
     keep: Iterable[str] = (),
     reduce_range: bool = False,
+    observer: str = "mse",
 ) -> nn.Module:
     """Return a graph that computes what `stage` does in fp32 and observes ranges on the way.
 
@@ -64,6 +66,7 @@ def prepare(
         dynamic: the dimensions that vary between images; see `torch.export.export`.
         keep: paths of modules that stay in floating point.
         reduce_range: 7 bits for activations, for CPUs whose u8×s8 products saturate (without VNNI).
+        observer: how ranges are chosen.
 
     Raises:
         QuantizationError: nothing would be quantized.
@@ -83,6 +86,11 @@ def prepare(
     if not any("activation_post_process" in name for name, _ in prepared.named_modules()):
         raise QuantizationError(f"{type(stage).__name__}: the quantizer found nothing to quantize")
     return prepared
+
+
+def register() -> None:
+    """Make known to torch the operators that quantized graphs are saved with."""
+    importlib.import_module("torchao.quantization.pt2e.quantize_pt2e")
 
 
 def convert(prepared: nn.Module) -> nn.Module:

@@ -1,0 +1,81 @@
+"""Which images a static int8 variant takes its activation ranges from: the 2024 report's "50 random images", by a seed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detq.errors import DetqError
+
+if TYPE_CHECKING:
+    from detq.datasets.base import Dataset
+
+__all__ = ["IMAGES", "OBSERVERS", "Calibration", "draw", "packaged_calibration"]
+
+IMAGES = 50
+"""How many images are drawn by default, as in the report."""
+
+OBSERVERS = ("mse", "minmax", "percentile")
+"""How a range is chosen from what was seen: least squared error of a histogram, all of it, or 99.99 % of it."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Images of a data set, drawn by a seed.
+
+    Attributes:
+        dataset: where they are from.
+        indices: which, sorted.
+        seed: of the draw.
+        observer: one of `OBSERVERS`.
+    """
+
+    dataset: Dataset
+    indices: tuple[int, ...]
+    seed: int
+    observer: str = OBSERVERS[0]
+
+    def __post_init__(self) -> None:
+        if self.observer not in OBSERVERS:
+            raise DetqError(f"--observer: expected one of {', '.join(OBSERVERS)}, got {self.observer!r}")
+
+    def images(self) -> Iterator[NDArray[np.uint8]]:
+        """Yield the images, uint8 `(height, width, 3)`, RGB."""
+        for index in self.indices:
+            yield self.dataset.load(index).image
+
+    def describe(self) -> dict[str, Any]:
+        """Return what identifies it, ready for JSON."""
+        return {
+            "data": self.dataset.name,
+            "identity": self.dataset.identity(),
+            "images": [self.dataset.image_id(index) for index in self.indices],
+            "seed": self.seed,
+            "observer": self.observer,
+        }
+
+
+def draw(dataset: Dataset, images: int = IMAGES, seed: int = 0, observer: str = OBSERVERS[0]) -> Calibration:
+    """Return `images` of a data set, drawn without repetition; all of it where it has fewer.
+
+    Raises:
+        DetqError: no images asked for, an empty data set, or an unknown observer.
+    """
+    if images < 1:
+        raise DetqError(f"--calibration-images: expected at least 1, got {images}")
+    if not len(dataset):
+        raise DetqError(f"--calibration {dataset.name}: expected images to calibrate with, found none")
+    chosen = random.Random(seed).sample(range(len(dataset)), min(images, len(dataset)))  # noqa: S311  # no secret
+    return Calibration(dataset, tuple(sorted(chosen)), seed, observer)
+
+
+def packaged_calibration() -> Calibration:
+    """Return the calibration of the packaged models: rendered frames whose seed no training or benchmark uses."""
+    from detq.datasets.synthetic import SEEDS, traffic_camera
+
+    return draw(traffic_camera(IMAGES, seed=SEEDS["calibration"][0]))
