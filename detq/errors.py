@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Iterable
 
 __all__ = [
+    "ArtifactError",
     "BaselineError",
     "DataError",
     "DetqError",
@@ -59,6 +60,10 @@ class OutputError(DetqError):
 
 class BaselineError(DetqError):
     """A saved baseline that is missing, unreadable or of another format."""
+
+
+class ArtifactError(DetqError):
+    """A compiled or exported file that is missing, damaged, or made for another machine or version."""
 
 
 def unknown_name(kind: str, name: str, choices: Iterable[str]) -> UnknownNameError:

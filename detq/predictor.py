@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,10 @@ from detq.variants import Variant, find_variant
 if TYPE_CHECKING:
     from torch import nn
 
+    from detq.engine.calibration import Calibration
     from detq.models.weights import LoadedModel, WeightsSource
     from detq.quantization.proof import Proof
+    from detq.quantization.recipes import RecipeSpec
 
 __all__ = ["Predictor", "build_predictor"]
 
@@ -35,7 +37,6 @@ class Predictor:
         meaningful: False for random parameters, whose detections say nothing.
         has_masks: it finds instance masks beside boxes.
         proof: what runs in int8, or None when it was not asked for.
-        weight_bytes: of all parameters and buffers of `module`.
         fp32_weight_bytes: the same of the fp32 module that it was made from.
     """
 
@@ -45,17 +46,16 @@ class Predictor:
         variant: Variant,
         loaded: LoadedModel,
         *,
-        weight_bytes: int,
         fp32_weight_bytes: int,
         proof: Proof | None = None,
     ) -> None:
         self.module = module
+        self._staged = module if isinstance(module, TakesPixels) else None
         self.variant = variant
         self.classes = loaded.classes
         self.weights: WeightsSource = loaded.source
         self.meaningful = loaded.meaningful
         self.has_masks = _has_masks(variant, module)
-        self.weight_bytes = weight_bytes
         self.fp32_weight_bytes = fp32_weight_bytes
         self.proof = proof
 
@@ -72,12 +72,47 @@ class Predictor:
         from detq.tensors import as_tensor
 
         with torch.inference_mode():
-            (found,) = self.module([as_tensor(image)])
+            if self._staged is not None:
+                found = self._staged.from_pixels(image)
+            else:
+                (found,) = self.module([as_tensor(image)])
         return as_detections(found, image.shape[:2], masks=masks)
+
+    def prepare(self, image: Image) -> None:
+        """Do what the first image of a size costs (compiling a stage for its shape), untimed; see `predict`."""
+        if self._staged is not None:
+            self._staged.prepare(image)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all parameters, buffers and other constants of `module`; of a staged one, once it has run."""
+        from detq.quantization.work import weight_bytes
+
+        return weight_bytes(self.module)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the recipe lost on this CPU, in sentences."""
+        return () if self._staged is None else self._staged.notes
 
     def __call__(self, image: Image) -> Detections:
         """Return `predict(image)`."""
         return self.predict(image)
+
+
+@runtime_checkable
+class TakesPixels(Protocol):
+    """A detector that takes an image as it is, and knows what the first one of a size costs."""
+
+    notes: tuple[str, ...]
+
+    def from_pixels(self, image: Image) -> dict[str, Any]:
+        """Return boxes, labels, scores and masks of an image, uint8 `(height, width, 3)`, RGB."""
+        ...
+
+    def prepare(self, image: Image) -> None:
+        """Get ready for images of this size."""
+        ...
 
 
 def _has_masks(variant: Variant, module: nn.Module) -> bool:
@@ -121,6 +156,8 @@ def build_predictor(
     classes: Sequence[str] | None = None,
     seed: int = 0,
     prove_on: Image | Sequence[Image] | None = None,
+    calibration: Calibration | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Predictor:
     """Build a variant: the detector, its weights, the recipe, and on request the proof of what runs in int8.
 
@@ -131,6 +168,8 @@ def build_predictor(
         seed: of random weights.
         prove_on: an image to prove the variant with, uint8 `(height, width, 3)`, RGB, which shows objects; or several,
             of which the first that gives the int8 layers work is taken.
+        calibration: images for static int8; by default rendered frames, for the packaged weights only.
+        say: is told what takes long (calibrating, compiling), and why.
 
     Raises:
         DetqError: an unknown name, unusable weights, or a recipe that converts nothing; see its subclasses.
@@ -143,12 +182,23 @@ def build_predictor(
     apply = recipe.resolve()
     loaded = load_model(spec, parse_weights(weights, spec, seed), classes)
     before = weight_bytes(loaded.module)
-    module = apply(loaded.module).eval()
+    if recipe.plan is None:
+        module = apply(loaded.module).eval()
+    else:
+        images = calibration or _default_calibration(recipe, loaded)
+        module = apply(loaded.module, recipe.plan, calibration=images, say=say)
     proof = None
     if prove_on is not None:
         images = [prove_on] if isinstance(prove_on, np.ndarray) else prove_on
         proof = _prove(module, images, quantizes=recipe.quantizes, reference_weight_bytes=before)
-    return Predictor(module, chosen, loaded, weight_bytes=weight_bytes(module), fp32_weight_bytes=before, proof=proof)
+    return Predictor(module, chosen, loaded, fp32_weight_bytes=before, proof=proof)
+
+
+def _default_calibration(recipe: RecipeSpec, loaded: LoadedModel) -> Calibration | None:
+    """Return the packaged calibration for weights that know its images; others have to be told."""
+    from detq.engine.calibration import packaged_calibration
+
+    return packaged_calibration() if recipe.calibrates and loaded.source.kind in {"packaged", "random"} else None
 
 
 def _prove(module: nn.Module, images: Sequence[Image], **what: Any) -> Proof:

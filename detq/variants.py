@@ -46,12 +46,15 @@ class Variant:
 
 
 _NO_LINEAR = "a one-stage detector without nn.Linear layers: dynamic quantization has nothing to convert"
+_NO_STAGES = "a one-stage detector has no proposals and no RoI heads: the staged engine runs Faster and Mask R-CNN"
+_ONE_STAGE = ("retinanet_resnet50_fpn", "ssdlite320_mobilenet_v3_large")
 
 UNSUPPORTED: Mapping[str, str] = MappingProxyType(
     {
-        f"{model}-{recipe}": _NO_LINEAR
-        for model in ("retinanet_resnet50_fpn", "ssdlite320_mobilenet_v3_large")
-        for recipe in ("dynamic_int8", "torchscript_dynamic_int8")
+        **{
+            f"{model}-{recipe}": _NO_LINEAR for model in _ONE_STAGE for recipe in ("dynamic_int8", "torchscript_dynamic_int8")
+        },
+        **{f"{model}-{recipe.name}": _NO_STAGES for model in _ONE_STAGE for recipe in RECIPES if recipe.plan is not None},
     }
 )
 """Variant id -> why it does not exist."""

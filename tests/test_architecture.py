@@ -23,6 +23,7 @@ LAYERS = (
     ("types", "tensors"),
     ("datasets", "metrics", "models", "quantization"),
     ("convert",),
+    ("engine",),
     ("variants",),
     ("predictor", "predictions"),
     ("torchscript",),

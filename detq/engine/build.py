@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from detq.engine import compiler, static_int8
 from detq.engine.cache import cache_folder, key_of, surroundings, weights_digest
 from detq.engine.calibration import Calibration
 from detq.engine.capability import Capability, capability, fit_plan
@@ -22,14 +23,23 @@ from detq.engine.detector import Dense, StagedDetector
 from detq.engine.glue import own_resize
 from detq.engine.pool import ROWS
 from detq.engine.quantize import Programs
+from detq.engine.work import GraphWork, read_program
 from detq.errors import UnsupportedError
-from detq.quantization.plan import Plan, StageRule
+from detq.quantization.plan import DENSE_STAGES, Plan, StageRule
 
-__all__ = ["build_staged", "unstaged_reason"]
+__all__ = ["build_staged", "unstaged_reason", "unsupported_reason"]
 
 Say = Callable[[str], None]
 
 _BY_ROWS = ("box_head", "mask_head")
+
+
+def unsupported_reason(plan: Plan) -> str | None:
+    """Return why `plan` cannot run with what is installed here, or None if it can."""
+    rules = [plan.rule(stage) for stage in DENSE_STAGES]
+    if plan.int8_stages and (reason := static_int8.unsupported_reason()):
+        return reason
+    return compiler.unsupported_reason() if any(rule.engine == "inductor" for rule in rules) else None
 
 
 def unstaged_reason(detector: nn.Module) -> str | None:
@@ -119,7 +129,7 @@ class _Builder:
             shape = "×".join(str(side) for side in inputs[0].shape[2:]) if stage not in _BY_ROWS else "any number of rois"
             self._say(f"compiling {stage} in {rule.precision} for {shape}; kept in {cache_folder()}")
             self._compile(stage, rule, inputs, path)
-        return Compiled(load_compiled(path), takes, path)
+        return Compiled(load_compiled(path), takes, path, GraphWork.read(path.with_suffix(".json")))
 
     def _key(self, stage: str, rule: StageRule, takes: Any) -> str:
         what = self._programs.key(stage, rule) if rule.precision == "int8" else weights_digest(self._stages[stage])
@@ -136,5 +146,7 @@ class _Builder:
             example = tuple(one.clone(memory_format=torch.preserve_format) for one in inputs)
             program = export(self._graph(stage, rule), example, dynamic)
             half = Path(folder) / path.name
-            compile_exported(program, half, bf16=rule.precision == "int8" and self._found.bf16)
-            half.replace(path)
+            compile_exported(program, half)
+            work = read_program(program, rows=len(inputs[0]) if stage in _BY_ROWS else 0)
+            work.write(path.with_suffix(".json"))
+            half.replace(path)  # last: a package without its description would be of no use

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from detq.engine.work import GraphWork
+
 __all__ = ["Compiled", "PerShape", "Signature", "Typed", "signature"]
 
 
@@ -61,8 +63,8 @@ LOADED = 8
 class Compiled:
     """One package."""
 
-    def __init__(self, run: Callable[..., Any], takes: Signature, path: Path) -> None:
-        self._run, self.takes, self.path = run, takes, path
+    def __init__(self, run: Callable[..., Any], takes: Signature, path: Path, work: GraphWork) -> None:
+        self._run, self.takes, self.path, self.work = run, takes, path, work
 
     def __call__(self, *inputs: Tensor) -> Any:
         """Return what the stage makes of `inputs`.
@@ -103,8 +105,13 @@ class PerShape:
         return self._packages[shapes](*inputs)
 
     @property
+    def current(self) -> Compiled | None:
+        """The package that ran last."""
+        return next(reversed(self._packages.values()), None)
+
+    @property
     def packages(self) -> tuple[Compiled, ...]:
-        """What was compiled up to now."""
+        """What is in memory."""
         return tuple(self._packages.values())
 
 

@@ -49,34 +49,22 @@ def export(module: nn.Module, args: tuple[Tensor, ...], dynamic: Any = None) -> 
         dynamic: see `torch.export.export`'s `dynamic_shapes`; by default every dimension is fixed.
     """
     with torch.no_grad(), quiet():
-        program = torch.export.export(module, args, dynamic_shapes=dynamic)
-    without_notes(program.graph_module)
-    return program
+        return torch.export.export(module, args, dynamic_shapes=dynamic)
 
 
-def without_notes(module: torch.fx.GraphModule) -> None:
-    """Remove the notes on the input type of each cast: under autocast it is another, and the note would stop us."""
-    for node in list(module.graph.nodes):
-        if node.target is torch.ops.aten._assert_tensor_metadata.default:
-            module.graph.erase_node(node)
-    module.recompile()
-
-
-def compile_exported(program: torch.export.ExportedProgram, path: Path, *, bf16: bool = False) -> None:
+def compile_exported(program: torch.export.ExportedProgram, path: Path) -> None:
     """Compile a graph into the package `path` (`.pt2`).
 
     Args:
         program: the graph.
         path: the file to write.
-        bf16: what is neither quantized nor sensitive to it computes in bf16 (autocast).
 
     Raises:
         UnsupportedError: there is no working C++ compiler.
     """
     if reason := unsupported_reason():
         raise UnsupportedError(reason)
-    autocast = torch.autocast("cpu", torch.bfloat16, enabled=bf16, cache_enabled=False)
-    with torch.no_grad(), quiet(), torch._inductor.config.patch(SETTINGS), autocast:
+    with torch.no_grad(), quiet(), torch._inductor.config.patch(SETTINGS):
         torch._inductor.aoti_compile_and_package(program, package_path=str(path))
 
 

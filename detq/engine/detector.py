@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
+from detq.engine.compiled import PerShape
 from detq.engine.frame import Frame
 from detq.engine.glue import Paste, Postprocess, Proposals, Transform, choose_masks
 from detq.engine.pool import ROWS, RoiPool
+from detq.engine.work import PREFIXES
 from detq.quantization.plan import Plan
+from detq.quantization.work import LayerWork, count_calls
 
 __all__ = ["Dense", "StagedDetector"]
 
@@ -56,6 +62,7 @@ class StagedDetector(nn.Module):
         self.plan, self.notes = plan, notes
         roi = detector.roi_heads
         self._dense = dict(dense)
+        self._ready: set[tuple[int, ...]] = set()
         self._box_pool = RoiPool(roi.box_roi_pool, names, _DTYPES[plan.box_pool.precision])
         self._mask_pool = None
         if "mask_head" in dense:
@@ -99,6 +106,55 @@ class StagedDetector(nn.Module):
             clock[name] = (time.perf_counter_ns() - start) / 1e6
         return frame
 
+    def from_pixels(self, image: NDArray[np.uint8]) -> dict[str, Tensor]:
+        """Return the detections in one image, masks as probabilities inside their boxes.
+
+        Args:
+            image: uint8 `(height, width, 3)`, RGB.
+        """
+        frame = self.run(torch.from_numpy(np.require(image, requirements=["C", "W"])))
+        found = {"boxes": frame.boxes, "labels": frame.labels, "scores": frame.scores}
+        return found if frame.masks is None else found | {"masks": frame.masks}
+
+    def prepare(self, image: NDArray[np.uint8]) -> None:
+        """Get ready for images of this size: what has to be compiled for it is compiled now.
+
+        Args:
+            image: uint8 `(height, width, 3)`, RGB.
+        """
+        shape = image.shape[:2]
+        if shape not in self._ready:
+            with torch.inference_mode():
+                self.from_pixels(image)
+            self._ready.add(shape)
+
+    def count_work(self, image: Tensor) -> list[LayerWork]:
+        """Run on one image, float32 `(3, height, width)` in [0, 1], and return the work of every layer that there is."""
+        eager = {
+            f"{PREFIXES[stage]}.{path}": child
+            for stage, dense in self._dense.items()
+            if isinstance(dense, nn.Module)
+            for path, child in dense.named_modules()
+        }
+        frames: list[Frame] = []
+        with torch.inference_mode():
+            found = count_calls(eager, lambda: frames.append(self.run(image)))
+        rows = {"box_head": _rows(len(frames[0].proposals)), "mask_head": _rows(len(frames[0].boxes))}
+        for stage, dense in self._dense.items():
+            if isinstance(dense, PerShape) and dense.current is not None:
+                found += dense.current.work.work(stage, rows.get(stage, 1))
+        return found
+
+    def count_weight_bytes(self) -> int:
+        """Return the bytes of all weights and other constants of the dense stages, for one image size."""
+        total = 0
+        for dense in self._dense.values():
+            if isinstance(dense, PerShape):
+                total += dense.current.work.weight_bytes if dense.current else 0
+            elif isinstance(dense, nn.Module):
+                total += sum(one.nbytes for one in (*dense.parameters(), *dense.buffers()))
+        return total
+
     @staticmethod
     def _full(frame: Frame) -> dict[str, Tensor]:
         found = {"boxes": frame.boxes, "labels": frame.labels, "scores": frame.scores}
@@ -135,4 +191,8 @@ class StagedDetector(nn.Module):
 
 def _padded(boxes: Tensor) -> Tensor:
     """Return `boxes` with empty ones behind, up to a multiple of `ROWS`: later stages then meet few shapes."""
-    return torch.nn.functional.pad(boxes, (0, 0, 0, -len(boxes) % ROWS))
+    return torch.nn.functional.pad(boxes, (0, 0, 0, _rows(len(boxes)) - len(boxes)))
+
+
+def _rows(count: int) -> int:
+    return ROWS * math.ceil(count / ROWS)

@@ -156,7 +156,9 @@ class Programs:
 def as_program(graph: nn.Module, stage: str, example: tuple[Tensor, ...]) -> torch.export.ExportedProgram:
     """Return a quantized graph as a program that can be saved, its images' and rois' dimensions free."""
     free = dynamic_shapes(stage, example)
-    return export(graph, example, free[0] if stage == "rpn_head" else free)  # a graph names its inputs one by one
+    program = export(graph, example, free[0] if stage == "rpn_head" else free)  # a graph names its inputs one by one
+    program._example_inputs = None  # saving would keep them: 40 MB of pooled features
+    return program
 
 
 def dynamic_shapes(stage: str, example: tuple[Tensor, ...]) -> Any:

@@ -13,9 +13,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
-from detq.engine.compiler import export, quiet, without_notes
+from detq.engine.compiler import export, quiet
 from detq.errors import QuantizationError
 
 __all__ = ["convert", "float_modules", "prepare", "register", "unsupported_reason"]
@@ -89,8 +89,12 @@ def prepare(
 
 
 def register() -> None:
-    """Make known to torch the operators that quantized graphs are saved with."""
+    """Make known to torch the operators that quantized graphs are saved with, and to inductor their int8 kernels.
+
+    Without the second, a graph that another process has quantized compiles to fp32 arithmetic between casts.
+    """
     importlib.import_module("torchao.quantization.pt2e.quantize_pt2e")
+    importlib.import_module("torchao.quantization.pt2e.quantizer.x86_inductor_quantizer")
 
 
 def convert(prepared: nn.Module) -> nn.Module:
@@ -99,6 +103,15 @@ def convert(prepared: nn.Module) -> nn.Module:
 
     with quiet(), torch.no_grad():
         converted = convert_pt2e(prepared)
-    without_notes(converted)
+    _prune(converted)
     quantized: nn.Module = converted
     return quantized
+
+
+def _prune(graph: fx.GraphModule) -> None:
+    """Drop the fp32 weights that int8 ones have replaced: nothing refers to them, but a file would hold them."""
+    used = {str(node.target) for node in graph.graph.nodes if node.op == "get_attr"}
+    for path, _ in [*graph.named_parameters(), *graph.named_buffers()]:
+        if path not in used:
+            parent, _, name = path.rpartition(".")
+            delattr(graph.get_submodule(parent), name)

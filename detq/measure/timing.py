@@ -106,6 +106,8 @@ def _interleave(
             gc.collect()
         sample = dataset.load(index)
         measured = []
+        for predict in predictors.values():
+            _prepare(predict, sample.image)
         with _no_collection():
             for order, name in enumerate(variant_order(names, seed, index)):
                 start = time.perf_counter_ns()
@@ -117,6 +119,13 @@ def _interleave(
                 del detections  # or the next variant's time would include freeing it
                 measured.append(Measured(index, sample.image_id, name, (end - start) / 1e6, order, found, split))
         yield sample, measured
+
+
+def _prepare(predict: Predict, image: NDArray[np.uint8]) -> None:
+    """Let a variant do now what the first image of a size costs once: compiling would be no part of its latency."""
+    prepare = getattr(predict, "prepare", None)
+    if callable(prepare):
+        prepare(image)
 
 
 @contextlib.contextmanager

@@ -28,8 +28,9 @@ from detq.tensors import as_tensor
 
 __all__ = ["IdleError", "Proof", "prove", "serialized_bytes", "weight_bytes"]
 
-# Operators that compute in int8, as the profiler names them: quantized::linear_dynamic, onednn::qconv2d_pointwise, …
-_INT8_KERNEL = re.compile(r"^(quantized::(linear|conv)|onednn::q(linear|conv)|aten::_int_mm)")
+# Operators that compute in int8, as the profiler names them: quantized::linear_dynamic, onednn::qconv2d_pointwise, and
+# in a package of AOTInductor aoti_torch_cpu__qlinear_pointwise_tensor.
+_INT8_KERNEL = re.compile(r"^(quantized::(linear|conv)|(onednn::|aoti_torch_cpu__)q(linear|conv)|aten::_int_mm)")
 _SETUP_KERNEL = re.compile(r"prepack|unpack")
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from detq.errors import UnsupportedError, unknown_name
+from detq.quantization.plan import Plan, StageRule
 from detq.targets import resolve
 
 if TYPE_CHECKING:
@@ -26,9 +27,11 @@ class RecipeSpec:
 
     Attributes:
         name: what the user types and the second half of a variant's id. It is API; it has no "-".
-        target: dotted target of `apply(module) -> module`, which never changes the module that it is given.
+        target: dotted target of `apply(module) -> module`, which never changes the module that it is given; with a plan,
+            of `build_staged`.
         summary: one line for `detq list`.
         quantizes: it must end in int8 arithmetic; a build where that is not so fails.
+        plan: for recipes that run stage by stage, what runs where; None for those that convert the whole module.
         requires: distributions beside torch that it needs.
         extra: the extra of detq that installs them.
         any_detector: it can be expected to work on a user's own detector; otherwise it must be named to be tried there.
@@ -38,18 +41,19 @@ class RecipeSpec:
     target: str
     summary: str
     quantizes: bool
+    plan: Plan | None = None
     requires: tuple[str, ...] = ()
     extra: str = ""
     any_detector: bool = True
 
-    def resolve(self) -> Callable[[nn.Module], nn.Module]:
+    def resolve(self) -> Callable[..., nn.Module]:
         """Import and return `apply`.
 
         Raises:
             UnsupportedError: something in `requires` is not installed; the message says how to install it.
         """
         try:
-            apply: Callable[[nn.Module], nn.Module] = resolve(self.target)
+            apply: Callable[..., nn.Module] = resolve(self.target)
         except ModuleNotFoundError as error:
             if not self.requires:
                 raise
@@ -67,12 +71,26 @@ class RecipeSpec:
             if not self.requires:
                 raise
             return self._missing()
-        reason: Callable[[], str | None] | None = getattr(module, "unsupported_reason", None)
-        return reason() if reason else None
+        reason: Callable[..., str | None] | None = getattr(module, "unsupported_reason", None)
+        if reason is None:
+            return None
+        return reason() if self.plan is None else reason(self.plan)
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether it takes its ranges from calibration images."""
+        return self.plan is not None and bool(self.plan.int8_stages)
 
     def _missing(self) -> str:
         return f'needs {", ".join(self.requires)}; pip install "detq[{self.extra}]"'
 
+
+def _staged(name: str, plan: Plan, summary: str) -> RecipeSpec:
+    return RecipeSpec(name, "detq.engine.build:build_staged", summary, quantizes=bool(plan.int8_stages), plan=plan, any_detector=False)
+
+
+_INT8 = Plan.uniform("inductor", "int8", pixels="uint8")
+_MIXED = _INT8.with_rule("backbone", StageRule("inductor", "bf16"))
 
 RECIPES: tuple[RecipeSpec, ...] = (
     RecipeSpec(
@@ -100,6 +118,16 @@ RECIPES: tuple[RecipeSpec, ...] = (
         summary="dynamic_int8, then torch.jit.script and freeze",
         quantizes=True,
         any_detector=False,  # torch.jit.script compiles a part of Python
+    ),
+    _staged("channels_last_fp32", Plan(), "batch norm folded, channels-last, RoI pooling vectorized; no compiler"),
+    _staged("compiled_fp32", Plan.uniform("inductor", "fp32"), "every dense stage compiled ahead of time"),
+    _staged("bf16", Plan.uniform("inductor", "bf16", pixels="uint8"), "every dense stage compiled, in bfloat16"),
+    _staged("static_int8", _INT8, "every dense stage compiled, in calibrated int8"),
+    _staged("mixed_int8", _MIXED, "int8 where accuracy allows, bfloat16 elsewhere: the default advice"),
+    _staged(
+        "mixed_int8_top256",
+        replace(_MIXED, proposals=256),
+        "mixed_int8 with the 256 best proposals: fewer for the box head to judge",
     ),
 )
 

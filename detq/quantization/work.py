@@ -9,14 +9,14 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["CountsWork", "LayerWork", "count_work", "packed_bytes", "quietly", "weight_bytes"]
+__all__ = ["CountsWork", "LayerWork", "count_calls", "count_work", "packed_bytes", "quietly", "weight_bytes"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,17 @@ def count_work(module: nn.Module, image: Tensor) -> Sequence[LayerWork]:
     """
     if isinstance(module, CountsWork):
         return module.count_work(image)
+    with torch.inference_mode():
+        return count_calls(dict(module.named_modules()), lambda: module([image]))
+
+
+def count_calls(modules: Mapping[str, nn.Module], run: Callable[[], object]) -> list[LayerWork]:
+    """Return the work of the layers among `modules` while `run` runs, in the modules' order.
+
+    Args:
+        modules: by path; hooks are gone afterwards.
+        run: calls them.
+    """
     macs: Counter[str] = Counter()
     calls: Counter[str] = Counter()
 
@@ -72,16 +83,14 @@ def count_work(module: nn.Module, image: Tensor) -> Sequence[LayerWork]:
 
         return count
 
-    paths = dict(module.named_modules())
-    handles = [child.register_forward_hook(hook(path)) for path, child in paths.items()]
+    handles = [child.register_forward_hook(hook(path)) for path, child in modules.items()]
     try:
-        with torch.inference_mode():
-            module([image])
+        run()
     finally:
         for handle in handles:
             handle.remove()
-    int8 = {path for path, child in paths.items() if _int8_weight(child) is not None}
-    return [LayerWork(path, path in int8, macs[path], calls[path]) for path in paths if path in macs or path in int8]
+    int8 = {path for path, child in modules.items() if _int8_weight(child) is not None}
+    return [LayerWork(path, path in int8, macs[path], calls[path]) for path in modules if path in macs or path in int8]
 
 
 def _macs(module: nn.Module, given: Tensor, made: Tensor) -> int | None:
