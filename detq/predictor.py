@@ -185,8 +185,8 @@ def build_predictor(
     if recipe.plan is None:
         module = apply(loaded.module).eval()
     else:
-        images = calibration or _default_calibration(recipe, loaded)
-        module = apply(loaded.module, recipe.plan, calibration=images, say=say)
+        drawn = calibration or _default_calibration(recipe, loaded)
+        module = apply(loaded.module, recipe.plan, calibration=drawn, say=say)
     proof = None
     if prove_on is not None:
         images = [prove_on] if isinstance(prove_on, np.ndarray) else prove_on

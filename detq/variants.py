@@ -52,9 +52,16 @@ _ONE_STAGE = ("retinanet_resnet50_fpn", "ssdlite320_mobilenet_v3_large")
 UNSUPPORTED: Mapping[str, str] = MappingProxyType(
     {
         **{
-            f"{model}-{recipe}": _NO_LINEAR for model in _ONE_STAGE for recipe in ("dynamic_int8", "torchscript_dynamic_int8")
+            f"{model}-{recipe}": _NO_LINEAR
+            for model in _ONE_STAGE
+            for recipe in ("dynamic_int8", "torchscript_dynamic_int8")
         },
-        **{f"{model}-{recipe.name}": _NO_STAGES for model in _ONE_STAGE for recipe in RECIPES if recipe.plan is not None},
+        **{
+            f"{model}-{recipe.name}": _NO_STAGES
+            for model in _ONE_STAGE
+            for recipe in RECIPES
+            if recipe.plan is not None
+        },
     }
 )
 """Variant id -> why it does not exist."""

@@ -42,7 +42,7 @@ def unsupported_reason(plan: Plan) -> str | None:
     return compiler.unsupported_reason() if any(rule.engine == "inductor" for rule in rules) else None
 
 
-def unstaged_reason(detector: nn.Module) -> str | None:
+def unstaged_reason(detector: Any) -> str | None:
     """Return why `detector` cannot be run stage by stage, or None if it can."""
     missing = [name for name in ("transform", "backbone", "rpn", "roi_heads") if not hasattr(detector, name)]
     if missing:
@@ -56,7 +56,7 @@ def unstaged_reason(detector: nn.Module) -> str | None:
 
 
 def build_staged(
-    detector: nn.Module, plan: Plan, *, calibration: Calibration | None = None, say: Say | None = None
+    detector: Any, plan: Plan, *, calibration: Calibration | None = None, say: Say | None = None
 ) -> StagedDetector:
     """Return `detector` as stages that run as `plan` says, as far as this CPU can.
 
@@ -126,7 +126,9 @@ class _Builder:
         takes = signature(inputs, ROWS if stage in _BY_ROWS else 0)
         path = cache_folder() / "packages" / f"{self._key(stage, rule, takes)}.pt2"
         if not path.exists():
-            shape = "×".join(str(side) for side in inputs[0].shape[2:]) if stage not in _BY_ROWS else "any number of rois"
+            shape = (
+                "×".join(str(side) for side in inputs[0].shape[2:]) if stage not in _BY_ROWS else "any number of rois"
+            )
             self._say(f"compiling {stage} in {rule.precision} for {shape}; kept in {cache_folder()}")
             self._compile(stage, rule, inputs, path)
         return Compiled(load_compiled(path), takes, path, GraphWork.read(path.with_suffix(".json")))

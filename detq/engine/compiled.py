@@ -136,4 +136,3 @@ class Typed(nn.Module):
         if self.made is None:
             return found
         return tuple(one.to(self.made) for one in found)
-

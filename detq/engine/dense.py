@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -101,7 +102,7 @@ class MaskHead(nn.Module):
         return logits
 
 
-def dense_stages(detector: nn.Module, *, pixels: bool) -> dict[str, nn.Module]:
+def dense_stages(detector: Any, *, pixels: bool) -> dict[str, nn.Module]:
     """Return the dense stages of a torchvision Faster or Mask R-CNN by name, in fp32, batch norm folded.
 
     Args:

@@ -40,7 +40,7 @@ class StagedDetector(nn.Module):
 
     def __init__(
         self,
-        detector: nn.Module,
+        detector: Any,
         plan: Plan,
         dense: Mapping[str, Dense],
         names: tuple[str, ...],

@@ -10,7 +10,6 @@ import copy
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torchvision.ops import FrozenBatchNorm2d

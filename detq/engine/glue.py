@@ -34,7 +34,7 @@ class Transform:
     colour, and the backbone normalizes them: rounding to whole levels costs less precision than bf16 has.
     """
 
-    def __init__(self, transform: nn.Module, *, pixels: bool) -> None:
+    def __init__(self, transform: Any, *, pixels: bool) -> None:
         self.transform = transform
         self.pixels = pixels
         self.canvases = Canvases(transform.size_divisible)
@@ -89,7 +89,7 @@ class Proposals:
     Anchors depend on shapes alone, so they are kept from one image to the next.
     """
 
-    def __init__(self, rpn: nn.Module, limit: int | None) -> None:
+    def __init__(self, rpn: Any, limit: int | None) -> None:
         self.rpn = copy.copy(rpn)
         self.rpn._modules = {name: child for name, child in rpn._modules.items() if name != "head"}
         self.limit = limit
@@ -118,7 +118,7 @@ class Proposals:
 class Postprocess:
     """Class logits and box regression to detections in the resized image."""
 
-    def __init__(self, roi_heads: nn.Module) -> None:
+    def __init__(self, roi_heads: Any) -> None:
         self.roi_heads = copy.copy(roi_heads)
         self.roi_heads._modules = {}
 
@@ -135,7 +135,7 @@ class Postprocess:
 class Paste:
     """Boxes to the original image's pixels; masks stay small probabilities inside their boxes."""
 
-    def __init__(self, transform: nn.Module) -> None:
+    def __init__(self, transform: Any) -> None:
         self.transform = transform
 
     def __call__(self, frame: Frame) -> None:

@@ -29,7 +29,7 @@ class RoiPool(nn.Module):
             pooler is a class of its own: torchvision's operator then does the work.
     """
 
-    def __init__(self, pool: nn.Module, names: Sequence[str], dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, pool: Any, names: Sequence[str], dtype: torch.dtype = torch.float32) -> None:
         """Wrap a pooler.
 
         Args:

@@ -33,10 +33,10 @@ class Programs:
 
     def __init__(
         self,
-        detector: nn.Module,
+        detector: Any,
         stages: Mapping[str, nn.Module],
         names: tuple[str, ...],
-        pixels: bool,  # noqa: FBT001
+        pixels: bool,
         calibration: Calibration | None,
         found: Capability,
         say: Callable[[str], None],
@@ -89,18 +89,16 @@ class Programs:
             raise UnsupportedError(reason)
         calibration = self._chosen()
         wanted = {stage: StageRule("inductor", "int8") for stage in self._stages} | dict(rules)
-        todo = {
-            stage: rule
-            for stage, rule in wanted.items()
-            if not self._path(stage, rule).exists()
-        }
+        todo = {stage: rule for stage, rule in wanted.items() if not self._path(stage, rule).exists()}
         self._say(f"calibrating {', '.join(todo)} on {len(calibration.indices)} images of {calibration.dataset.name}")
         with torch.inference_mode(mode=False), torch.no_grad():
             for stage, program in self._observe(todo, calibration).items():
                 with quiet(), atomic_path(self._path(stage, todo[stage])) as half:
                     torch.export.save(program, half)
 
-    def _observe(self, todo: Mapping[str, StageRule], calibration: Calibration) -> dict[str, nn.Module]:
+    def _observe(
+        self, todo: Mapping[str, StageRule], calibration: Calibration
+    ) -> dict[str, torch.export.ExportedProgram]:
         """Run the float detector over the calibration images with the stages' observed graphs in place."""
         examples = self._examples(calibration)
         prepared = {

@@ -72,7 +72,7 @@ class Plan:
         pixels: Literal["float", "uint8"] = "float",
         proposals: int | None = None,
     ) -> Plan:
-        """Return a plan with the same rule for every dense stage; RoI pooling runs in bf16 unless `precision` is fp32."""
+        """Return a plan with one rule for every dense stage; RoI pooling runs in bf16 unless `precision` is fp32."""
         rule = StageRule(engine, precision)
         pool = StageRule(engine, "fp32" if precision == "fp32" else "bf16")
         return cls(pixels, rule, rule, pool, rule, pool, rule, proposals)

@@ -27,8 +27,8 @@ class RecipeSpec:
 
     Attributes:
         name: what the user types and the second half of a variant's id. It is API; it has no "-".
-        target: dotted target of `apply(module) -> module`, which never changes the module that it is given; with a plan,
-            of `build_staged`.
+        target: dotted target of `apply(module) -> module`, which never changes the module that it is given; with a
+            plan, of `build_staged`.
         summary: one line for `detq list`.
         quantizes: it must end in int8 arithmetic; a build where that is not so fails.
         plan: for recipes that run stage by stage, what runs where; None for those that convert the whole module.
@@ -86,7 +86,9 @@ class RecipeSpec:
 
 
 def _staged(name: str, plan: Plan, summary: str) -> RecipeSpec:
-    return RecipeSpec(name, "detq.engine.build:build_staged", summary, quantizes=bool(plan.int8_stages), plan=plan, any_detector=False)
+    return RecipeSpec(
+        name, "detq.engine.build:build_staged", summary, quantizes=bool(plan.int8_stages), plan=plan, any_detector=False
+    )
 
 
 _INT8 = Plan.uniform("inductor", "int8", pixels="uint8")
