@@ -60,8 +60,8 @@ def build_staged(
 ) -> StagedDetector:
     """Return `detector` as stages that run as `plan` says, as far as this CPU can.
 
-    Compiling takes some 10 to 40 s a stage and shape the first time; the cache keeps what was compiled. Shapes are known
-    when the first image comes, so that is when it happens; `StagedDetector.prepare` does it ahead of time.
+    Compiling takes some 10 to 40 s a stage and shape the first time; the cache keeps what was compiled. Shapes are
+    known when the first image comes, so that is when it happens; `StagedDetector.prepare` does it ahead of time.
 
     Args:
         detector: torchvision's, in eval mode; it stays as it is.
@@ -81,7 +81,9 @@ def build_staged(
     with torch.inference_mode(mode=False), torch.no_grad():
         stages = dense_stages(detector, pixels=pixels)
         names = tuple(detector.backbone(torch.zeros(1, 3, 64, 64)))
-        programs = Programs(detector, stages, names, pixels, calibration, found, say or _silent)
+        programs = Programs(
+            detector, stages, names, pixels=pixels, calibration=calibration, found=found, say=say or _silent
+        )
         builder = _Builder(stages, programs, found, plan, say or _silent)
         dense = {stage: builder.dense(stage) for stage in stages}
     return StagedDetector(detector, plan, dense, names, pixels=pixels, notes=notes)

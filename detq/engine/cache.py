@@ -1,7 +1,7 @@
 """Where compiled stages and quantized graphs are kept from one run to the next, and what makes two of them the same.
 
-A key covers everything that decides the result: the stage's weights, how it is to run, what it was calibrated with, the
-shapes, detq's own sources, library and compiler versions, and the CPU's instructions. Whatever changes, the key does too.
+A key covers everything that decides the result: the stage's weights, how it is to run, what it was calibrated with,
+the shapes, detq's own sources, library and compiler versions, and the CPU's instructions. One change is another key.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ def _sources() -> str:
 
 def _compiler() -> str:
     try:
-        done = subprocess.run([os.environ.get("CXX", "g++"), "--version"], capture_output=True, text=True, check=False)
+        done = subprocess.run(  # noqa: S603  # the user's own compiler
+            [os.environ.get("CXX", "g++"), "--version"], capture_output=True, text=True, check=False
+        )
     except OSError:
         return "none"
     return done.stdout.partition("\n")[0]

@@ -1,4 +1,4 @@
-"""Which images a static int8 variant takes its activation ranges from: the 2024 report's "50 random images", by a seed."""
+"""Which images static int8 takes its activation ranges from: the 2024 report's "50 random images", by a seed."""
 
 from __future__ import annotations
 

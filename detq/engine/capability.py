@@ -49,7 +49,8 @@ def capability() -> Capability:
     vnni = limit not in _WITHOUT_VNNI and _asks("_is_vnni_supported", "_is_avx512_vnni_supported")
     amx = vnni and ("AMX" in limit or limit in {"", "ALL", "DEFAULT"}) and _asks("_is_amx_tile_supported")
     avx512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
-    return Capability(bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()), vnni, amx, avx512)
+    bf16 = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001  # torch has no public way to ask
+    return Capability(bf16, vnni, amx, avx512)
 
 
 def _asks(*names: str) -> bool:

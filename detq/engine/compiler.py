@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch import _inductor as inductor
 
 from detq.errors import UnsupportedError
 
@@ -32,7 +33,7 @@ def unsupported_reason() -> str | None:
     """Return why nothing can be compiled here, or None if it can."""
     import shutil
 
-    if not hasattr(torch._inductor, "aoti_compile_and_package"):
+    if not hasattr(inductor, "aoti_compile_and_package"):
         return f"torch {torch.__version__} has no ahead-of-time inductor; torch 2.9 or later has"
     compilers = (os.environ.get("CXX"), "g++", "clang++")
     if not any(name and shutil.which(name) for name in compilers):
@@ -64,14 +65,14 @@ def compile_exported(program: torch.export.ExportedProgram, path: Path) -> None:
     """
     if reason := unsupported_reason():
         raise UnsupportedError(reason)
-    with torch.no_grad(), quiet(), torch._inductor.config.patch(SETTINGS):
-        torch._inductor.aoti_compile_and_package(program, package_path=str(path))
+    with torch.no_grad(), quiet(), inductor.config.patch(SETTINGS):
+        inductor.aoti_compile_and_package(program, package_path=str(path))
 
 
 def load_compiled(path: Path) -> Callable[..., Any]:
     """Return what was compiled into `path`, ready to call."""
     with quiet():
-        loaded: Callable[..., Any] = torch._inductor.aoti_load_package(str(path))
+        loaded: Callable[..., Any] = inductor.aoti_load_package(str(path))
     return loaded
 
 

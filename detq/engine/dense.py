@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,9 @@ class Backbone(nn.Module):
     Attributes:
         names: of the levels, in the order in which they are returned.
     """
+
+    factor: Tensor
+    shift: Tensor
 
     def __init__(self, body: nn.Module, normalize: Mapping[str, list[float]] | None = None) -> None:
         """Wrap a folded backbone.
@@ -78,8 +81,8 @@ class BoxHead(nn.Module):
         self.head, self.predictor = copy.deepcopy(head), copy.deepcopy(predictor)
         self.flat = isinstance(head, TwoMLPHead)
         if self.flat:
-            first = self.head.fc6
-            weight = first.weight.detach().unflatten(1, (-1, *size)).permute(0, 2, 3, 1).flatten(1)
+            first = cast("nn.Linear", self.head.fc6)
+            weight = first.weight.detach().reshape(len(first.weight), -1, *size).permute(0, 2, 3, 1).flatten(1)
             first.weight = nn.Parameter(weight.contiguous(), requires_grad=False)
 
     def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:

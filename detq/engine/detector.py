@@ -129,7 +129,7 @@ class StagedDetector(nn.Module):
             self._ready.add(shape)
 
     def count_work(self, image: Tensor) -> list[LayerWork]:
-        """Run on one image, float32 `(3, height, width)` in [0, 1], and return the work of every layer that there is."""
+        """Run on one image, float32 `(3, height, width)` in [0, 1], and return the work of every layer."""
         eager = {
             f"{PREFIXES[stage]}.{path}": child
             for stage, dense in self._dense.items()

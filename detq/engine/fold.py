@@ -1,7 +1,7 @@
 """Rewriting a float module before it is compiled: batch norm folded, shared activations given to each use.
 
-Both leave the function as it is. A folded norm is one operation less a layer; a module that is called several times (the
-one `relu` of a ResNet block) is refused by quantizers.
+Both leave the function as it is. A folded norm is one operation less a layer; a module that is called several times
+(the one `relu` of a ResNet block) is refused by quantizers.
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ def own_resize(transform: nn.Module) -> bool:
 class Transform:
     """Image to canvas.
 
-    In `float` it is torchvision's own: normalize, resize, pad. In `uint8` the bytes are resized and padded with the mean
-    colour, and the backbone normalizes them: rounding to whole levels costs less precision than bf16 has.
+    In `float` it is torchvision's own: normalize, resize, pad. In `uint8` the bytes are resized and padded with the
+    mean colour, and the backbone normalizes them: rounding to whole levels costs less precision than bf16 has.
     """
 
     def __init__(self, transform: Any, *, pixels: bool) -> None:
@@ -90,8 +90,7 @@ class Proposals:
     """
 
     def __init__(self, rpn: Any, limit: int | None) -> None:
-        self.rpn = copy.copy(rpn)
-        self.rpn._modules = {name: child for name, child in rpn._modules.items() if name != "head"}
+        self.rpn = without_children(rpn, "head")
         self.limit = limit
         self._anchors: dict[Any, tuple[Tensor, list[int]]] = {}
 
@@ -115,12 +114,18 @@ class Proposals:
         return self._anchors[key]
 
 
+def without_children(module: Any, *names: str) -> Any:
+    """Return a shallow copy of a module that has not these children, so that it does not keep their weights alive."""
+    lighter = copy.copy(module)
+    lighter._modules = {name: child for name, child in module.named_children() if name not in names}  # noqa: SLF001
+    return lighter
+
+
 class Postprocess:
     """Class logits and box regression to detections in the resized image."""
 
     def __init__(self, roi_heads: Any) -> None:
-        self.roi_heads = copy.copy(roi_heads)
-        self.roi_heads._modules = {}
+        self.roi_heads = without_children(roi_heads, *(name for name, _ in roi_heads.named_children()))
 
     def __call__(self, frame: Frame) -> None:
         """Set `boxes`, `scores` and `labels`."""
@@ -151,8 +156,8 @@ class Paste:
 class Canvases:
     """The canvas sizes that images are padded to: few, so that few are compiled.
 
-    The first image's is exact, as torchvision's would be (a camera has one size). Later ones that differ are rounded up to
-    a multiple of 64: squeeze-and-excite averages over the padding, so a canvas is never much larger than its image.
+    The first image's is exact, as torchvision's would be (a camera has one size). Later ones that differ are rounded up
+    to a multiple of 64: squeeze-and-excite averages over the padding, so a canvas is never much larger than its image.
     """
 
     def __init__(self, step: int = 32, coarse: int = 64) -> None:

@@ -1,14 +1,15 @@
 """RoIAlign over a feature pyramid as one weighted sum of table rows, channels-last.
 
-torchvision's CPU kernel is scalar and runs in one thread. Each output bin is a weighted sum of at most 16 feature vectors
-(2 × 2 samples, each between 4 pixels), which is what `embedding_bag` computes, vectorized over the channels and on all
-threads; a table in bf16 halves what it has to read. He et al., "Mask R-CNN", 2017, section 3; the arithmetic is that of
-`torchvision.ops.roi_align`.
+torchvision's CPU kernel is scalar and runs in one thread. Each output bin is a weighted sum of at most 16 feature
+vectors (2 × 2 samples, each between 4 pixels), which is what `embedding_bag` computes, vectorized over the channels and
+on all threads; a table in bf16 halves what it has to read. He et al., "Mask R-CNN", 2017, section 3; the arithmetic is
+that of `torchvision.ops.roi_align`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812  # its name in every torch program
@@ -128,7 +129,7 @@ def choose_levels(boxes: Tensor, scales: Tensor, canonical: tuple[int, int]) -> 
 
 
 def _axis(start: Tensor, end: Tensor, bins: int, samples: int, length: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the pixels of one axis that the samples of each bin lie between, and their weights, `(R, bins, 2·samples)`.
+    """Return the pixels of one axis that each bin's samples lie between, and their weights, `(R, bins, 2·samples)`.
 
     A roi shorter than a pixel counts as one pixel long; samples outside of the map weigh nothing.
     """

@@ -24,6 +24,8 @@ from detq.quantization.plan import Plan, StageRule
 
 __all__ = ["Programs"]
 
+Program = torch.export.ExportedProgram
+
 
 class Programs:
     """Quantized graphs by stage and rule, made when they are first asked for.
@@ -36,6 +38,7 @@ class Programs:
         detector: Any,
         stages: Mapping[str, nn.Module],
         names: tuple[str, ...],
+        *,
         pixels: bool,
         calibration: Calibration | None,
         found: Capability,
@@ -155,7 +158,7 @@ def as_program(graph: nn.Module, stage: str, example: tuple[Tensor, ...]) -> tor
     """Return a quantized graph as a program that can be saved, its images' and rois' dimensions free."""
     free = dynamic_shapes(stage, example)
     program = export(graph, example, free[0] if stage == "rpn_head" else free)  # a graph names its inputs one by one
-    program._example_inputs = None  # saving would keep them: 40 MB of pooled features
+    program._example_inputs = None  # noqa: SLF001  # saving would keep them: 40 MB of pooled features
     return program
 
 

@@ -1,8 +1,8 @@
 """Static int8 of one dense stage by PT2E: observe a float graph on calibration images, then convert it.
 
-The quantizer is torchao's `X86InductorQuantizer`: uint8 activations a tensor, int8 weights a channel. Squeeze-and-excite
-blocks stay in floating point: they have no arithmetic to speak of (a thousandth), their inputs span the widest ranges, and
-averaging an int8 map is slower than averaging a float one.
+The quantizer is torchao's `X86InductorQuantizer`: uint8 activations a tensor, int8 weights a channel. Squeeze-and-
+excite blocks stay in floating point: they have no arithmetic to speak of (a thousandth), their inputs span the widest
+ranges, and averaging an int8 map is slower than averaging a float one.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def prepare(
     *,
     keep: Iterable[str] = (),
     reduce_range: bool = False,
-    observer: str = "mse",
+    observer: str = "mse",  # noqa: ARG001  # honoured from the next step on
 ) -> nn.Module:
     """Return a graph that computes what `stage` does in fp32 and observes ranges on the way.
 

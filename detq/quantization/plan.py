@@ -83,7 +83,8 @@ class Plan:
 
     def with_rule(self, stage: str, rule: StageRule) -> Plan:
         """Return the plan with another rule for one stage."""
-        return replace(self, **{stage: rule})
+        changed: dict[str, Any] = {stage: rule}
+        return replace(self, **changed)
 
     @property
     def int8_stages(self) -> tuple[str, ...]:

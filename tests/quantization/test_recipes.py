@@ -15,6 +15,12 @@ def test_the_names_of_the_recipes_are_pinned():
         "dynamic_int8",
         "torchscript_fp32",
         "torchscript_dynamic_int8",
+        "channels_last_fp32",
+        "compiled_fp32",
+        "bf16",
+        "static_int8",
+        "mixed_int8",
+        "mixed_int8_top256",
     ]
     assert not any("-" in spec.name for spec in RECIPES)
 

@@ -1,0 +1,74 @@
+"""The staged detector in eager fp32 is torchvision's detector, stage by stage."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detq.engine.build import build_staged
+from detq.quantization.plan import Plan
+from tests.engine.small import small_detector
+
+
+def same(found, expected):
+    """Boxes within a hundredth of a pixel, scores and masks within 1e-4: the order of sums differs."""
+    assert found["labels"].tolist() == expected["labels"].tolist()
+    torch.testing.assert_close(found["boxes"], expected["boxes"], atol=1e-2, rtol=1e-4)
+    torch.testing.assert_close(found["scores"], expected["scores"], atol=1e-4, rtol=0)
+    if "masks" in expected:
+        torch.testing.assert_close(found["masks"], expected["masks"], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("masks", [False, True], ids=["boxes", "masks"])
+@settings(max_examples=25)
+@given(
+    size=st.tuples(st.integers(20, 200), st.integers(20, 200)),
+    seed=st.integers(0, 5),
+    limits=st.fixed_dictionaries(
+        {
+            "box_score_thresh": st.sampled_from([0.0, 0.3, 0.36, 0.999]),
+            "box_nms_thresh": st.sampled_from([0.3, 0.7]),
+            "rpn_post_nms_top_n_test": st.sampled_from([1, 20, 300]),
+        }
+    ),
+)
+def test_in_eager_fp32_it_finds_what_torchvision_finds(masks, size, seed, limits):
+    """For any image size, threshold and number of proposals, none included."""
+    detector = small_detector(masks=masks, seed=seed, **limits)
+    image = torch.rand(3, *size, generator=torch.Generator().manual_seed(seed))
+    with torch.inference_mode():
+        (expected,) = detector([image])
+        (found,) = build_staged(detector, Plan())([image])
+    same(found, expected)
+
+
+def test_the_detector_it_was_made_from_stays_as_it_is():
+    """Folding and permuting happen on copies."""
+    detector = small_detector()
+    before = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
+    build_staged(detector, Plan())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in detector.state_dict().items())
+
+
+def test_a_limit_on_proposals_keeps_the_best():
+    """They come sorted by objectness."""
+    detector = small_detector()
+    image = torch.rand(3, 96, 96)
+    with torch.inference_mode():
+        every = build_staged(detector, Plan()).run(image).proposals
+        few = build_staged(detector, Plan(proposals=5)).run(image).proposals
+    torch.testing.assert_close(few, every[:5])
+
+
+def test_stages_are_timed_by_name():
+    """Every stage has its milliseconds, in the order in which they run."""
+    clock: dict[str, float] = {}
+    with torch.inference_mode():
+        build_staged(small_detector(masks=True), Plan()).run(torch.rand(3, 96, 96), clock)
+    assert list(clock) == [
+        *("transform", "backbone", "rpn_head", "proposals", "box_pool", "box_head", "postprocess"),
+        *("mask_pool", "mask_head", "paste"),
+    ]
+    assert all(value > 0 for value in clock.values())
