@@ -25,7 +25,7 @@ LAYERS = (
     ("convert",),
     ("engine",),
     ("variants",),
-    ("predictor", "predictions"),
+    ("predictor", "predictions", "model_files"),
     ("torchscript",),
     ("measure",),
     ("training",),

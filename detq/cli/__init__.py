@@ -1,4 +1,4 @@
-"""The command line: `detq run`, `eval`, `predict`, `train`, `convert`, `import-detectron2`, `list`, `env`.
+"""The command line: `detq run`, `eval`, `predict`, `train`, `convert`, `export`, and so on; see `COMMANDS`.
 
 Each command is one module here with one function; nothing heavy is imported before a command runs.
 """
@@ -27,6 +27,8 @@ COMMANDS = {
     "train": "detq.cli.train:train_command",
     "convert": "detq.cli.convert:convert_command",
     "import-detectron2": "detq.cli.import_detectron2:import_detectron2_command",
+    "export": "detq.cli.export:export_command",
+    "quantize": "detq.cli.quantize:quantize_command",
     "list": "detq.cli.list:list_command",
     "env": "detq.cli.env:env_command",
 }

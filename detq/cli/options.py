@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+if TYPE_CHECKING:
+    from detq.predictor import Predictor
+
 __all__ = [
     "AllowUnlabelledOption",
+    "ArtifactOption",
     "ClassesOption",
     "DataOption",
     "FormatOption",
@@ -21,6 +27,7 @@ __all__ = [
     "ThreadsOption",
     "WeightsOption",
     "names_of",
+    "open_artifact",
 ]
 
 DataOption = Annotated[
@@ -58,6 +65,12 @@ ClassesOption = Annotated[
         metavar="A,B,C",
         help="With `--weights FILE`: the names of its labels from 1, if it brings none. Otherwise: the names of the "
         "data's class numbers from 0, or a file with one name a line.",
+    ),
+]
+ArtifactOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--artifact", metavar="FILE", help="A whole model, such as `detq export` writes, instead of a variant."
     ),
 ]
 ThreadsOption = Annotated[
@@ -98,3 +111,10 @@ def names_of(text: str | None) -> tuple[str, ...] | None:
     from detq.datasets.options import parse_classes
 
     return None if text is None else parse_classes(text)
+
+
+def open_artifact(path: Path, classes: Sequence[str] | None) -> Predictor:
+    """Return the predictor of the whole model in a file; `classes` name its labels if the file does not."""
+    from detq.model_files import format_of
+
+    return cast("Predictor", format_of(path).resolve_reader()(path, classes=classes))

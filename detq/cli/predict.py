@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from detq.cli.options import ClassesOption, JsonOption, SeedOption, ThreadsOption, WeightsOption, names_of
+from detq.cli.options import (
+    ArtifactOption,
+    ClassesOption,
+    JsonOption,
+    SeedOption,
+    ThreadsOption,
+    WeightsOption,
+    names_of,
+    open_artifact,
+)
 
 if TYPE_CHECKING:
     from detq.predictor import Predictor
@@ -24,6 +33,7 @@ def predict_command(
     variant: Annotated[
         str, typer.Option("--variant", metavar="ID", help="A variant of `detq list`.")
     ] = "fasterrcnn_mobilenet_v3_large_fpn-dynamic_int8",
+    artifact: ArtifactOption = None,
     weights: WeightsOption = None,
     classes: ClassesOption = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for pictures and JSON.")] = Path(),
@@ -39,6 +49,9 @@ def predict_command(
     the upright image, masks (of models that have them) as COCO's compressed run lengths.
 
     Example: `detq predict photos/*.jpg --variant fasterrcnn_mobilenet_v3_large_fpn-dynamic_int8 --out found`
+
+    A file of `detq export`, or a TorchScript detector of torchvision's or Detectron2's:
+    `detq predict photos/*.jpg --artifact model.ts --classes balloon --out found`
     """
     from detq.errors import DetqError
     from detq.measure.threads import choose_threads, pinned_threads
@@ -47,12 +60,17 @@ def predict_command(
     if not 0 <= score <= 1:
         raise DetqError(f"--score: expected a number from 0 to 1, got {score}")
     chosen = find_variant(variant)
+    if artifact is not None and weights is not None:
+        raise DetqError(f"--weights {weights}: the file of --artifact brings its own weights; leave one of the two out")
     outputs = name_outputs(images, out)
     _check_files(images, outputs, overwrite=overwrite)
     with pinned_threads(choose_threads(threads)):
         from detq.predictor import build_predictor
 
-        predictor = build_predictor(chosen, weights=weights, classes=names_of(classes), seed=seed)
+        if artifact is not None:
+            predictor = open_artifact(artifact, names_of(classes))
+        else:
+            predictor = build_predictor(chosen, weights=weights, classes=names_of(classes), seed=seed)
         if not predictor.meaningful:
             typer.echo("The weights are RANDOM: what is found means nothing.", err=True)
         results = [_predict(predictor, image, outputs[image], score, quiet=as_json) for image in outputs]

@@ -143,8 +143,8 @@ CONVENTIONS: Mapping[str, Sequence[Convention]] = {
 """Type of a module's first argument -> how it may want to be called."""
 
 
-def recognise(module: torch.jit.ScriptModule, name: str, device: str = "cpu") -> Convention:
-    """Return how `module` wants to be called, after a trial on a grey image.
+def recognise(module: torch.jit.ScriptModule, name: str, device: str = "cpu") -> tuple[Convention, bool]:
+    """Return how `module` wants to be called, and whether it answers with masks, after a trial on a grey image.
 
     Args:
         module: on the device that it is to run on.
@@ -166,14 +166,14 @@ def recognise(module: torch.jit.ScriptModule, name: str, device: str = "cpu") ->
             value = 0.5 if convention.resizes else 127.0
             try:
                 with torch.inference_mode():
-                    convention.run(module, torch.full((3, height, width), value, device=device))
+                    fields = convention.run(module, torch.full((3, height, width), value, device=device))
             except ValueError as error:
                 problem = str(error)
                 break
             except Exception as error:  # noqa: BLE001  # whatever a foreign graph raises means that this is not the way
                 problem = problem or f"it raised {_first_line(error)}"
             else:
-                return convention
+                return convention, "masks" in fields
     raise ModelFileError(f"{name} is not a detector that detq knows: called with one image ({kind}), {problem}")
 
 

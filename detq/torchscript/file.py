@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import zipfile
@@ -57,6 +58,7 @@ def read_script(source: Path | bytes, device: str = "cpu") -> ScriptFile:
     names = _extra_names(name, source)
     extra: dict[str, Any] = dict.fromkeys(names, "")
     with quiet_torchscript():
+        _let_torch_announce()
         try:
             stream = str(source) if isinstance(source, Path) else io.BytesIO(source)
             load: Any = torch.jit.load
@@ -67,6 +69,13 @@ def read_script(source: Path | bytes, device: str = "cpu") -> ScriptFile:
     _move_constants(module, device)
     contents = {key: value if isinstance(value, bytes) else value.encode() for key, value in extra.items()}
     return ScriptFile(module, _metadata(name, contents.pop(METADATA, None)), contents)
+
+
+def _let_torch_announce() -> None:
+    # Once a process torch announces the end of quantized tensors, and while it loads a file it does so from C++ to
+    # standard error. Here it comes first, as a warning that Python can hold back.
+    with contextlib.suppress(AttributeError, RuntimeError):
+        torch.quantize_per_tensor(torch.zeros(1), 1.0, 0, torch.qint8)
 
 
 def _extra_names(name: str, source: Path | bytes) -> list[str]:
@@ -124,7 +133,7 @@ def write_script(
     metadata: Mapping[str, Any],
     *,
     extra: Mapping[str, bytes] | None = None,
-    check: Callable[[ScriptFile], None] | None = None,
+    check: Callable[[ScriptFile, Path], None] | None = None,
 ) -> None:
     """Write `module` with `metadata` to `path`, whole or not at all.
 
@@ -133,7 +142,8 @@ def write_script(
         module: what to write.
         metadata: JSON beside it.
         extra: other files beside it.
-        check: is given what was read back, before the file takes its name; what it raises, leaves no file behind.
+        check: is given what was read back and from where, before the file takes its name; what it raises, leaves no
+            file behind.
 
     Raises:
         OutputError: the file cannot be written.
@@ -146,4 +156,4 @@ def write_script(
             torch.jit.save(module, buffer, _extra_files=cast("Any", content))
             temporary.write_bytes(buffer.getbuffer())
         if check is not None:
-            check(read_script(temporary))
+            check(read_script(temporary), temporary)

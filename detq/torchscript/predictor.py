@@ -18,7 +18,7 @@ from detq.predictor import as_detections
 from detq.quantization.frozen import FrozenScript
 from detq.quantization.script_layers import layers_of
 from detq.tensors import as_tensor
-from detq.torchscript.conventions import Convention, Fields, recognise
+from detq.torchscript.conventions import Fields, recognise
 from detq.torchscript.file import ScriptFile, read_script
 from detq.torchscript.postprocess import resize_shortest_edge, to_original_frame
 from detq.types import Detections
@@ -87,7 +87,7 @@ class TorchScriptPredictor:
         named = classes or content.metadata.get("classes")
         self.classes: tuple[str, ...] | None = None if named is None else tuple(map(str, named))
         self.script = FrozenScript(content.module)
-        self._convention: Convention = recognise(self.script.module, self.name, device)
+        self._convention, self.has_masks = recognise(self.script.module, self.name, device)
 
     def _read(self, file: Path | bytes) -> ScriptFile:
         device = self.device

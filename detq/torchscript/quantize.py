@@ -1,9 +1,8 @@
 """Dynamic int8 for a TorchScript file: the Mask R-CNN poster's own order, scripting first and quantizing then.
 
-torch's own `quantize_dynamic_jit` is tried first. It follows tensors through attributes of the module only, so that it
-gives up on torchvision's detectors, which carry images in an object (`ImageList`), and on frozen or traced graphs whose
-weights are constants. There the frozen graph is rewritten: each linear layer with a constant weight becomes
-`quantized::linear_dynamic` with the weight that `quantize_dynamic` would have given it.
+torch's own `quantize_dynamic_jit` is tried first. It can follow tensors through modules only, so that it gives up on
+torchvision's detectors, which carry images in an object (`ImageList`). There the frozen graph is rewritten: each linear
+layer with a constant weight becomes `quantized::linear_dynamic` with the weight that `quantize_dynamic` would give it.
 """
 
 from __future__ import annotations

@@ -1,0 +1,58 @@
+"""A TorchScript file in the place of a variant."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from detq.cli import app
+from detq.errors import ModelFileError
+from detq.masks import decode_runs
+from detq.torchscript.artifact import open_predictor
+
+
+def _predict(*arguments):
+    return CliRunner().invoke(app, ["predict", *map(str, arguments), "--threads", "1", "--json"])
+
+
+def test_detq_predict_runs_what_detectron2_exported(exported, bgr, tmp_path):
+    """Boxes of the original image, class names of the user's, masks as run lengths."""
+    Image.fromarray(bgr[:, :, ::-1]).save(tmp_path / "photo.png")
+    done = _predict(
+        tmp_path / "photo.png", "--artifact", exported["Traced"], "--classes", "cell,spot", "--out", tmp_path
+    )
+    assert done.exception is None
+    (result,) = json.loads(done.stdout)
+    assert (result["variant"], result["weights"]) == ("Traced-torchscript_fp32", "file: Traced.ts")
+    assert {found["class"] for found in result["detections"]} == {"cell", "spot"}
+    for found in result["detections"]:
+        assert decode_runs(found["mask"]).shape == (60, 90)
+    assert (tmp_path / "photo.detq.jpg").is_file()
+
+
+def test_a_file_without_class_names_asks_for_them(exported, bgr, tmp_path):
+    """Other programs' files have none; a number is no name."""
+    Image.fromarray(bgr).save(tmp_path / "photo.png")
+    done = _predict(tmp_path / "photo.png", "--artifact", exported["Traced"], "--out", tmp_path)
+    assert isinstance(done.exception, ModelFileError)
+    assert "name them with --classes" in str(done.exception)
+
+
+def test_it_takes_rgb_and_leaves_masks_out_when_asked(exported, bgr):
+    """As every predictor of detq."""
+    predictor = open_predictor(exported["Scripted"], classes=["cell", "spot"])
+    found = predictor.predict(bgr[:, :, ::-1])
+    assert predictor.has_masks
+    assert len(found) == len(found.masks) > 0
+    assert predictor.predict(bgr[:, :, ::-1], masks=False).masks is None
+    assert not open_predictor(exported["TracedBoxes"], classes=["cell", "spot"]).has_masks
+
+
+def test_fewer_names_than_classes_are_noticed(exported, bgr):
+    """Not an IndexError in the middle of a folder of photos."""
+    predictor = open_predictor(exported["Traced"], classes=["cell"])
+    with pytest.raises(ModelFileError, match="it found class number 1, and there are 1 names"):
+        predictor.predict(bgr[:, :, ::-1])
