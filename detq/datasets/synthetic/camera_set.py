@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 import numpy as np
+from PIL import Image
 
 from detq.datasets.base import Dataset, Progress
 from detq.datasets.synthetic.bodies import paint_bodies, paint_shadows
@@ -124,9 +125,10 @@ def _render(scene: Scene, size: tuple[int, int], owners: Owners) -> np.ndarray:
     paint_background(canvas, scene, dice)
     paint_shadows(canvas, scene)
     glows = paint_bodies(canvas, scene)
-    image = add_texture(canvas.shrink(), scene, owners, dice)
+    pixels = add_texture(canvas.shrink(), scene, owners, dice)
     if any(glows):
-        image = add_glow(image, scene, glows, dice)
+        pixels = add_glow(pixels, scene, glows, dice)
+    image = Image.fromarray(pixels)
     if scene.conditions.falling:
         falling(image, scene, dice)
     return expose(optics(image, scene, dice), scene, dice)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import math
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageChops, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter
 
 from detq.datasets.synthetic.bodies import Glow
 from detq.datasets.synthetic.camera import REFERENCE
@@ -14,6 +15,7 @@ from detq.datasets.synthetic.conditions import transmission
 from detq.datasets.synthetic.dice import Dice
 from detq.datasets.synthetic.layout import Scene
 from detq.datasets.synthetic.raster import Owners
+from detq.datasets.synthetic.enlarge import bands, enlarged
 from detq.datasets.synthetic.textures import blob_tile, grain, ground_texture
 
 __all__ = ["add_glow", "add_texture", "expose", "falling", "optics"]
@@ -22,13 +24,16 @@ Pixels = NDArray[np.uint8]
 _NEUTRAL = 180
 
 
-def add_texture(image: Image.Image, scene: Scene, bodies: Owners, dice: Dice) -> Image.Image:
-    """Roughen flat colours, the ground by noise that lies on it, the rest by blotches; darken the corners."""
+def add_texture(image: Image.Image, scene: Scene, bodies: Owners, dice: Dice) -> Pixels:
+    """Roughen flat colours, the ground by noise that lies on it, the rest by blotches; darken the corners.
+
+    Returns:
+        uint8 `(height, width, 3)`.
+    """
     width, height = image.size
     half = ((width + 1) // 2, (height + 1) // 2)
-    noise, strength = ground_texture(scene.camera, half, (dice.integer(0, 511), dice.integer(0, 511)))
+    grit = ground_texture(scene.camera, half, (dice.integer(0, 511), dice.integer(0, 511)))
     fade = transmission(scene.conditions, 25.0) * dice.uniform(0.15, 0.65)
-    ground = noise * (strength * np.float32(fade))
     blobs = blob_tile(5, ((16, 24, 0.6), (48, 64, 0.4), (160, 160, 0.35)))
     cells = (min(half[1] // 2 + 1, blobs.shape[0]), min(half[0] // 2 + 1, blobs.shape[1]))
     top, left = dice.integer(0, blobs.shape[0] - cells[0]), dice.integer(0, blobs.shape[1] - cells[1])
@@ -36,20 +41,35 @@ def add_texture(image: Image.Image, scene: Scene, bodies: Owners, dice: Dice) ->
     tile = Image.fromarray((blobs + 128).astype(np.uint8)).resize(half, Image.Resampling.BILINEAR)
     amount = np.float32(dice.uniform(0.10, 0.40) * (0.3 + 0.7 * transmission(scene.conditions, 25.0)))
     blotches = (np.asarray(tile, np.float32) - 128) * amount
-    covered = np.asarray(Image.fromarray(bodies).resize(half, Image.Resampling.NEAREST)) > 0
-    both = np.where(covered | (strength == 0), blotches, ground + blotches * np.float32(0.4))
-    factor = both * np.float32(_NEUTRAL / 256) + _NEUTRAL
+    bare = np.asarray(Image.fromarray(bodies).resize(half, Image.Resampling.NEAREST)) == 0
+    for rows, noise, strength in grit:
+        rough = noise * (strength * np.float32(fade)) + blotches[rows] * np.float32(0.4)
+        np.copyto(blotches[rows], rough, where=bare[rows] & (strength != 0))
+    factor = blotches * np.float32(_NEUTRAL / 256) + _NEUTRAL
     if dice.chance(0.5):
         factor *= _vignette(half, dice.uniform(0.1, 0.5))
-    full = Image.fromarray(np.clip(factor, 0, 255).astype(np.uint8)).resize((width, height), Image.Resampling.BILINEAR)
-    # Multiplying two 8-bit pictures only darkens, so the neutral factor is below 255 and made up for afterwards.
-    table = [min(level * 255 // _NEUTRAL, 255) for level in range(256)] * 3
-    return ImageChops.multiply(image, full.convert("RGB")).point(table)
+    levels = np.clip(factor, 0, 255).astype(np.uint8)
+    return _modulate(np.asarray(image), Image.fromarray(levels))
 
 
-def add_glow(image: Image.Image, scene: Scene, glows: list[list[Glow]], dice: Dice) -> Image.Image:
+def _modulate(pixels: Pixels, factor: Image.Image) -> Pixels:
+    """Multiply by an enlarged picture, of which `_NEUTRAL` leaves levels as they are, all but the rounding."""
+    height, width, _ = pixels.shape
+    out = np.empty_like(pixels)
+    for rows, product in enlarged(factor, (width, height)):
+        product *= pixels[rows].astype(np.uint16)
+        product //= np.uint16(255)
+        # Two 8-bit levels multiplied are only darker, so the neutral one is below 255 and made up for afterwards.
+        _cap(product, _NEUTRAL)
+        product *= np.uint16(255 // math.gcd(255, _NEUTRAL))
+        product //= np.uint16(_NEUTRAL // math.gcd(255, _NEUTRAL))
+        out[rows] = product
+    return out
+
+
+def add_glow(pixels: Pixels, scene: Scene, glows: list[list[Glow]], dice: Dice) -> Pixels:
     """Add the lamps' light: cores, halos, beams on the road, streaks on wet asphalt, street light."""
-    width, height = image.size
+    height, width, _ = pixels.shape
     conditions = scene.conditions
     small = ((width + 3) // 4, (height + 3) // 4)
     scale = (small[0] / REFERENCE[0], small[1] / REFERENCE[1])
@@ -72,9 +92,19 @@ def add_glow(image: Image.Image, scene: Scene, glows: list[list[Glow]], dice: Di
                 )
     spread = small[0] / 320
     glow = _layers(layer, (0.7 * spread, 2.5 * spread, 9.0 * spread), (0.9, 0.9, 1.6))
-    full = np.asarray(Image.fromarray(glow).resize((width, height), Image.Resampling.BILINEAR))
-    pixels = np.asarray(image)
-    return Image.fromarray(pixels + np.minimum(full, 255 - pixels))
+    out = np.empty_like(pixels)
+    for rows, light in enlarged(Image.fromarray(glow), (width, height)):
+        light += pixels[rows].astype(np.uint16)
+        _cap(light, 255)
+        out[rows] = light
+    return out
+
+
+def _cap(levels: NDArray[np.uint16], highest: int) -> None:
+    """Limit levels below 32768 in place."""
+    # NumPy clips signed numbers several times as fast.
+    signed = levels.view(np.int16)
+    np.clip(signed, 0, highest, out=signed)
 
 
 def _layers(layer: Image.Image, radii: tuple[float, ...], weights: tuple[float, ...]) -> Pixels:
@@ -147,11 +177,10 @@ def expose(image: Image.Image, scene: Scene, dice: Dice) -> Pixels:
     if dice.chance(0.06):
         image = image.convert("L").convert("RGB")
         balance = [gain] * 3
-    table = [int(value) for factor in balance for value in np.clip(curve * factor * 255 + 0.5, 0, 255)]
-    noise = _noise((image.height, image.width), dice, dice.uniform(0.5, 5.0) + night * dice.uniform(0.0, 8.0))
-    noise += np.asarray(image.point(table))
-    pixels = np.clip(noise, 0, 255, out=noise).astype(np.uint8)
-    return _jpeg(pixels, dice.integer(35, 95))
+    table = np.clip(np.concatenate([curve * factor * 255 + 0.5 for factor in balance]), 0, 255).astype(np.int64)
+    deviation = dice.uniform(0.5, 5.0) + night * dice.uniform(0.0, 8.0)
+    noise = _window(grain(), (image.height, image.width), dice)
+    return _jpeg(_roughened(np.asarray(image.point(table.tolist())), noise, deviation), dice.integer(35, 95))
 
 
 def _vignette(size: tuple[int, int], amount: float) -> NDArray[np.float32]:
@@ -160,12 +189,18 @@ def _vignette(size: tuple[int, int], amount: float) -> NDArray[np.float32]:
     return 1 - np.float32(amount / 2) * (x[None] + y[:, None])
 
 
-def _noise(shape: tuple[int, int], dice: Dice, deviation: float) -> NDArray[np.int16]:
-    """Return noise with this standard deviation in levels, int16 `(height, width, 3)`."""
-    noise = _window(grain(), shape, dice).astype(np.int16)
-    noise *= max(int(deviation * 8), 1)
-    noise >>= 8
-    return noise
+def _roughened(pixels: Pixels, noise: NDArray[np.int8], deviation: float) -> Pixels:
+    """Add noise of the standard deviation 32 with this one, in levels."""
+    height, width, _ = pixels.shape
+    out = np.empty_like(pixels)
+    strength = np.int16(max(int(deviation * 8), 1))
+    for rows in bands(height, 3 * width):
+        sums = noise[rows].astype(np.int16)
+        sums *= strength
+        sums >>= np.int16(8)
+        sums += pixels[rows].astype(np.int16)
+        out[rows] = np.clip(sums, 0, 255, out=sums)
+    return out
 
 
 def _window(tile: NDArray[np.int8], shape: tuple[int, int], dice: Dice) -> NDArray[np.int8]:
@@ -180,4 +215,4 @@ def _window(tile: NDArray[np.int8], shape: tuple[int, int], dice: Dice) -> NDArr
 def _jpeg(pixels: Pixels, quality: int) -> Pixels:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
-    return np.asarray(Image.open(buffer).convert("RGB"))
+    return np.asarray(Image.open(buffer))

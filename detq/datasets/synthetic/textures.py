@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from detq.datasets.synthetic.camera import REFERENCE, Camera
+from detq.datasets.synthetic.enlarge import bands
 
 __all__ = ["blob_tile", "grain", "ground_texture"]
 
 _TILE = 512
+_GRAZING = np.float32(-0.002)
 Levels = NDArray[np.int16]
 
 
@@ -58,31 +61,37 @@ def _normal(stream: int, shape: tuple[int, int]) -> NDArray[np.int16]:
     return total
 
 
-def ground_texture(camera: Camera, size: tuple[int, int], shift: tuple[int, int]) -> tuple[Levels, NDArray[np.float32]]:
+def ground_texture(
+    camera: Camera, size: tuple[int, int], shift: tuple[int, int]
+) -> Iterator[tuple[slice, Levels, NDArray[np.float32]]]:
     """Project a noise tile onto the ground.
 
     Args:
         camera: who looks at it.
-        size: (width, height) of the result.
+        size: (width, height) of the picture.
         shift: where on the tile the world's origin is.
 
-    Returns:
-        the tile's values, int16 `(height, width)`, and how strongly to apply them, float32, fading with the distance
-        and 0 above the horizon.
+    Yields:
+        bands of rows that show ground: which ones, the tile's values, int16 `(rows, width)`, and how strongly to apply
+        them, float32, fading with the distance and 0 above the horizon.
     """
     # Float32 is enough: this is texture, no label depends on it.
     one = np.float32(1.0 / camera.focal_px)
     u = (np.arange(size[0], dtype=np.float32) + np.float32(0.5)) * np.float32(REFERENCE[0] / size[0]) - REFERENCE[0] / 2
     v = REFERENCE[1] / 2 - (np.arange(size[1], dtype=np.float32) + np.float32(0.5)) * np.float32(REFERENCE[1] / size[1])
     across, upward = u * one, (v * one)[:, None]
-    x, y, z = (
-        np.float32(camera.forward[k]) + across * np.float32(camera.right[k]) + upward * np.float32(camera.up[k])
-        for k in range(3)
-    )
-    reach = np.float32(camera.position[2]) / np.maximum(-z, np.float32(1e-3))
-    reach = np.minimum(reach, np.float32(500.0))
-    columns = ((x * reach + np.float32(camera.position[0])) * 26).astype(np.int32) + shift[0]
-    rows = (y * reach * 6).astype(np.int32) + shift[1]
-    tile = blob_tile(3, ((512, 256, 0.55), (128, 64, 0.3), (48, 16, 0.4), (24, 6, 0.5)))
-    strength = np.where(z < -0.002, 24.0 / (24.0 + reach), 0.0).astype(np.float32)
-    return tile[rows & (_TILE - 1), columns & (_TILE - 1)], strength
+    ahead = [np.float32(camera.forward[k]) + across * np.float32(camera.right[k]) for k in range(3)]
+    aloft = [upward * np.float32(camera.up[k]) for k in range(3)]
+    tile = blob_tile(3, ((512, 256, 0.55), (128, 64, 0.3), (48, 16, 0.4), (24, 6, 0.5))).reshape(-1)
+    # The lower a row, the more ground.
+    sky = int(np.count_nonzero(aloft[2][:, 0] + ahead[2].min() >= _GRAZING))
+    for band in bands(size[1] - sky, size[0]):
+        rows = slice(band.start + sky, band.stop + sky)
+        x, y, z = (ahead[k] + aloft[k][rows] for k in range(3))
+        reach = np.float32(camera.position[2]) / np.maximum(-z, np.float32(1e-3))
+        np.minimum(reach, np.float32(500.0), out=reach)
+        place = (y * reach * 6).astype(np.int32) + shift[1]
+        place &= _TILE - 1
+        place *= _TILE
+        place += (((x * reach + np.float32(camera.position[0])) * 26).astype(np.int32) + shift[0]) & (_TILE - 1)
+        yield rows, tile.take(place), np.where(z < _GRAZING, 24.0 / (24.0 + reach), 0.0).astype(np.float32)

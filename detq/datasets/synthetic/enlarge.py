@@ -1,0 +1,60 @@
+"""Pillow's bilinear enlargement, to the last level, band by band: what is made of a band stays in the processor's cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+__all__ = ["bands", "enlarged"]
+
+Wide = NDArray[np.uint16]
+_FACTORS = (2, 4)
+_BAND = 1 << 16
+
+
+def bands(height: int, row_values: int, multiple: int = 1) -> Iterator[slice]:
+    """Cut a picture's rows into bands of some 65,000 values, each (but the last) a multiple of so many rows."""
+    step = max(_BAND // (row_values * multiple), 1) * multiple
+    return (slice(top, min(top + step, height)) for top in range(0, height, step))
+
+
+def enlarged(image: Image.Image, size: tuple[int, int]) -> Iterator[tuple[slice, Wide]]:
+    """Give a picture, grey ones as RGB, at a larger size: what `Image.resize` with its bilinear filter makes of it.
+
+    Args:
+        image: mode L or RGB.
+        size: (width, height) in pixels.
+
+    Yields:
+        rows, and their levels as uint16 `(rows, width, 3)`, from top to bottom.
+    """
+    width, height = size
+    factor = next((factor for factor in _FACTORS if image.height * factor == height), 1)
+    # Pillow, too, widens first, and rounds before it goes on to the rows. Whole factors need no general filter there.
+    wide = image.resize((width, height if factor == 1 else image.height), Image.Resampling.BILINEAR)
+    levels = np.asarray(wide.convert("RGB"))
+    for rows in bands(height, 3 * width, factor):
+        if factor == 1:
+            yield rows, levels[rows].astype(np.uint16)
+        else:
+            yield rows, _heightened(levels, factor, slice(rows.start // factor, rows.stop // factor))
+
+
+def _heightened(levels: NDArray[np.uint8], factor: int, rows: slice) -> Wide:
+    """Make `factor` rows of each row: between the middles of two of them levels go over evenly."""
+    wanted = np.arange(rows.start - 1, rows.stop + 1)
+    near = levels[np.clip(wanted, 0, len(levels) - 1)].astype(np.uint16)
+    middle = near[1:-1]
+    high = np.empty((len(middle), factor, *middle.shape[1:]), np.uint16)
+    for place in range(factor):
+        # How far off the row's middle, in parts of which a row has twice the factor.
+        off = 2 * place + 1 - factor
+        mixed = high[:, place]
+        np.multiply(near[2:] if off > 0 else near[:-2], np.uint16(abs(off)), out=mixed)
+        mixed += middle * np.uint16(2 * factor - abs(off))
+    high += np.uint16(factor)
+    high //= np.uint16(2 * factor)
+    return high.reshape(-1, *middle.shape[1:])
