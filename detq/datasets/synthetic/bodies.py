@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -63,89 +68,121 @@ def _cast(canvas: Canvas, camera: Camera, actor: Actor, conditions: Conditions, 
         canvas.polygon(pixels[part] if actor.mesh.flat else convex_hull(pixels[part]), (12.0, 14.0, 22.0), alpha)
 
 
+@dataclass(frozen=True, eq=False)
+class _Faces:
+    """The faces of all bodies of a scene: computing with all of them at once is much cheaper than one by one.
+
+    Attributes:
+        counts: how many faces each body has.
+        pixels, world: float64 `(V, 2)` and `(V, 3)`, the points of all bodies.
+        probes, corners, sides, materials, fine: as in `Mesh`, of all bodies.
+    """
+
+    counts: list[int]
+    pixels: Doubles
+    world: Doubles
+    probes: NDArray[np.int64]
+    corners: NDArray[np.int64]
+    sides: NDArray[np.int64]
+    materials: NDArray[np.int64]
+    fine: NDArray[np.bool_]
+
+    def spread(self, values: Sequence[Any]) -> NDArray[Any]:
+        """Repeat what each body has for each of its faces."""
+        return np.repeat(np.asarray(values), self.counts, axis=0)
+
+
+def _faces(actors: Sequence[Actor]) -> _Faces:
+    meshes = [actor.mesh for actor in actors]
+    counts = [len(mesh.sides) for mesh in meshes]
+    before = np.cumsum([0] + [len(mesh.points) for mesh in meshes[:-1]])
+    return _Faces(
+        counts,
+        np.concatenate([actor.pixels for actor in actors]),
+        np.concatenate([actor.world for actor in actors]),
+        np.concatenate([mesh.probes for mesh in meshes]) + np.repeat(before, counts)[:, None],
+        np.concatenate([mesh.corners for mesh in meshes]) + np.repeat(before, [len(mesh.corners) for mesh in meshes]),
+        np.concatenate([mesh.sides for mesh in meshes]),
+        np.concatenate([mesh.materials for mesh in meshes]),
+        np.concatenate([mesh.fine for mesh in meshes]),
+    )
+
+
 def paint_bodies(canvas: Canvas, scene: Scene) -> list[list[Glow]]:
     """Paint all bodies, far ones first; return the lamps of each that shine at the camera."""
     if not scene.actors:
         return []
-    # Where faces are, which of them show and in what colour is computed for all bodies at once, which is much cheaper.
-    points = canvas.corners(np.concatenate([actor.pixels for actor in scene.actors]))
-    faces = [len(actor.mesh.materials) for actor in scene.actors]
-    shown, colours = _facing(canvas, scene, faces), _shade(scene, faces)
-    glows, first_face, first_point = [], 0, 0
-    for actor, count in zip(scene.actors, faces, strict=True):
-        facing = shown[first_face : first_face + count]
-        _paint(
-            canvas,
-            scene,
-            actor,
-            points[first_point : first_point + len(actor.pixels)],
-            (facing, colours[first_face : first_face + count]),
-        )
+    faces = _faces(scene.actors)
+    shown = _facing(canvas, scene, faces)
+    corners = faces.corners[np.repeat(shown, faces.sides)]
+    polygons = _cut_up(canvas.corners(faces.pixels[corners]), faces.sides[shown])
+    looks = zip(polygons, _shade(scene, faces, shown), strict=True)
+    polygon = canvas.opaque.polygon
+    glows, first = [], 0
+    for actor, count in zip(scene.actors, faces.counts, strict=True):
+        facing = shown[first : first + count]
+        if actor.mesh.skirt:
+            _paint_skirt(canvas, scene.conditions, actor)
+        for corners_of, colour in itertools.islice(looks, int(np.count_nonzero(facing))):
+            polygon(corners_of, colour)
         glows.append(_glows(actor, facing, scene.camera) if actor.lit else [])
-        first_face += count
-        first_point += len(actor.pixels)
+        first += count
     return glows
 
 
-def _paint(
-    canvas: Canvas,
-    scene: Scene,
-    actor: Actor,
-    points: list[tuple[int, int]],
-    look: tuple[NDArray[np.bool_], list[tuple[int, ...]]],
-) -> None:
-    facing, colours = look
-    if actor.mesh.skirt:
-        visible = transmission(scene.conditions, actor.distance)
-        light = scene.conditions.ambient
-        # Only the first part, the lower body, has gaps between its faces.
-        shade = mix(scene.conditions.haze, (10 * light[0], 10 * light[1], 10 * light[2]), visible)
-        canvas.polygon(actor.hulls[0], shade)
-    polygon, faces = canvas.opaque.polygon, actor.mesh.faces
-    for number in np.flatnonzero(facing).tolist():
-        polygon([points[corner] for corner in faces[number]], colours[number])
+def _cut_up(flat: list[float], sides: NDArray[np.int64]) -> Iterator[list[float]]:
+    """Cut x, y, x, y, … into polygons with so many corners."""
+    ends = (2 * np.cumsum(sides)).tolist()
+    return (flat[start:end] for start, end in zip([0, *ends], ends, strict=False))
 
 
-def _facing(canvas: Canvas, scene: Scene, faces: list[int]) -> NDArray[np.bool_]:
+def _paint_skirt(canvas: Canvas, conditions: Conditions, actor: Actor) -> None:
+    visible = transmission(conditions, actor.distance)
+    light = conditions.ambient
+    # Only the first part, the lower body, has gaps between its faces.
+    shade = mix(conditions.haze, (10 * light[0], 10 * light[1], 10 * light[2]), visible)
+    canvas.polygon(actor.hulls[0], shade)
+
+
+def _facing(canvas: Canvas, scene: Scene, faces: _Faces) -> NDArray[np.bool_]:
     """Tell which faces look at the camera and are large enough to see."""
     actors = scene.actors
-    probes = np.concatenate([actor.pixels[actor.mesh.probes] for actor in actors])
-    a, b, c = probes[:, 0], probes[:, 1], probes[:, 2]
+    a, b, c = (faces.pixels[faces.probes[:, k]] for k in range(3))
     turn = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
-    flat = np.repeat([actor.mesh.flat for actor in actors], faces)
-    area = np.where(flat, np.abs(turn), -turn)
-    lamp = np.isin(np.concatenate([actor.mesh.materials for actor in actors]), (M.HEADLAMP, M.TAIL_LAMP))
-    fine = np.concatenate([actor.mesh.fine for actor in actors])
-    small = np.repeat([actor.extent < SMALL_PX for actor in actors], faces)
+    area = np.where(faces.spread([actor.mesh.flat for actor in actors]), np.abs(turn), -turn)
+    lamp = (faces.materials == M.HEADLAMP) | (faces.materials == M.TAIL_LAMP)
+    small = faces.spread([actor.extent < SMALL_PX for actor in actors])
     # Faces that look away are hidden by others; those that cover next to no pixel only cost time, but lamps shine far.
-    return np.asarray(np.where(lamp, area > 0, (area > canvas.speck) & ~(fine & small)))
+    return np.asarray(np.where(lamp, area > 0, (area > canvas.speck) & ~(faces.fine & small)))
 
 
-def _shade(scene: Scene, faces: list[int]) -> list[tuple[int, ...]]:
-    """Return the colour of each face: light on its paint, the sky mirrored in it, haze before it."""
+def _shade(scene: Scene, faces: _Faces, shown: NDArray[np.bool_]) -> list[tuple[int, ...]]:
+    """Return the colour of each face that shows: light on its paint, the sky mirrored in it, haze before it."""
     actors, conditions = scene.actors, scene.conditions
-    materials = np.concatenate([actor.mesh.materials for actor in actors])
-    colour = np.concatenate([actor.colours[actor.mesh.materials] for actor in actors])
-    normals = _normals(np.concatenate([actor.world[actor.mesh.probes] for actor in actors]))
-    flat = np.repeat([actor.mesh.flat for actor in actors], faces)
+    whose, materials = faces.spread(range(len(actors)))[shown], faces.materials[shown]
+    colour = np.asarray([actor.colours for actor in actors])[whose, materials]
+    normals = _normals(*(faces.world[faces.probes[shown, k]] for k in range(3)))
+    flat = np.asarray([actor.mesh.flat for actor in actors])[whose]
     sun = np.where(flat, 0.45, np.maximum((normals * np.asarray(conditions.sun_direction)).sum(axis=1), 0.0))
     up = np.where(flat, 0.9, 0.66 + 0.34 * normals[:, 2])
     colour *= up[:, None] * np.asarray(conditions.ambient) + sun[:, None] * np.asarray(conditions.sun)
     mirrored = _MIRRORING[materials] * (0.45 + 0.55 * np.maximum(normals[:, 2], 0.0)) * ~flat
     colour += (np.asarray(conditions.sky_bottom) - colour) * mirrored[:, None]
-    lit = np.repeat([actor.lit for actor in actors], faces)
+    lit = np.asarray([actor.lit for actor in actors])[whose]
     colour[lit & (materials == M.HEADLAMP)] = (255, 250, 226)
     colour[lit & (materials == M.TAIL_LAMP)] = (226, 36, 28)
     if conditions.night:
-        shining = np.repeat([actor.kind in {"lamp", "house"} for actor in actors], faces) & (materials == M.LIT_WINDOW)
-        colour[shining] = np.repeat([actor.colours[M.LIT_WINDOW] for actor in actors], faces, axis=0)[shining]
-    visible = np.repeat([transmission(conditions, actor.distance) for actor in actors], faces)
+        shining = np.asarray([actor.kind in {"lamp", "house"} for actor in actors])[whose]
+        shining &= materials == M.LIT_WINDOW
+        colour[shining] = np.asarray([actor.colours[M.LIT_WINDOW] for actor in actors])[whose[shining]]
+    visible = np.asarray([transmission(conditions, actor.distance) for actor in actors])[whose]
     colour = np.asarray(conditions.haze) + (colour - np.asarray(conditions.haze)) * visible[:, None]
     return [tuple(levels) for levels in np.clip(colour + 0.5, 0, 255).astype(np.int64).tolist()]
 
 
-def _normals(probes: Doubles) -> Doubles:
-    p, q = probes[:, 1] - probes[:, 0], probes[:, 2] - probes[:, 0]
+def _normals(a: Doubles, b: Doubles, c: Doubles) -> Doubles:
+    """Return the unit normals of triangles."""
+    p, q = b - a, c - a
     cross = np.empty_like(p)
     for axis, (j, k) in enumerate(((1, 2), (2, 0), (0, 1))):
         cross[:, axis] = p[:, j] * q[:, k] - p[:, k] * q[:, j]
@@ -160,6 +197,8 @@ def _glows(actor: Actor, facing: NDArray[np.bool_], camera: Camera) -> list[Glow
         (M.TAIL_LAMP, (255.0, 34.0, 22.0), 0.13),
     ):
         for number in np.flatnonzero(facing & (actor.mesh.materials == material)).tolist():
-            u, v = actor.pixels[list(actor.mesh.faces[number])].mean(axis=0).tolist()
+            end = int(actor.mesh.sides[: number + 1].sum())
+            corners = actor.mesh.corners[end - int(actor.mesh.sides[number]) : end]
+            u, v = actor.pixels[corners].mean(axis=0).tolist()
             found.append((u, v, max(metres * camera.focal_px / actor.distance, 1.2), colour))
     return found

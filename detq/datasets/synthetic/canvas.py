@@ -39,12 +39,12 @@ class Canvas:
         self.opaque = ImageDraw.Draw(self.image)
         self.blended = ImageDraw.Draw(self.image, "RGBA")
 
-    def corners(self, pixels: Doubles) -> list[tuple[int, int]]:
-        """Turn reference pixels `(N, 2)` into the canvas's whole pixels."""
+    def corners(self, pixels: Doubles) -> list[float]:
+        """Turn reference pixels `(N, 2)` into the canvas's whole pixels: x, y, x, y, …"""
         # Pillow paints the pixels that whole coordinates name, hence the half pixel.
         scaled = np.clip(pixels * self._scale - 0.5, -_LIMIT, _LIMIT)
-        whole: list[list[int]] = np.floor(scaled + 0.5).astype(np.int64).tolist()
-        return [(x, y) for x, y in whole]
+        flat: list[float] = np.floor(scaled + 0.5).reshape(-1).tolist()
+        return flat
 
     def polygon(self, pixels: Doubles, colour: Colour, alpha: float = 1.0) -> None:
         """Paint a polygon given in reference pixels."""
@@ -71,7 +71,7 @@ class Canvas:
             colour = colours[number]
             brush = self.opaque if len(colour) == 3 else self.blended
             if whole[number]:
-                brush.polygon(drawn[number * corners : (number + 1) * corners], levels(colour))
+                brush.polygon(drawn[2 * number * corners : 2 * (number + 1) * corners], levels(colour))
                 continue
             cut = _cut(camera, seen[number])
             if len(cut) > 2:

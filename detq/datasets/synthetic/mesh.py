@@ -45,7 +45,8 @@ class Mesh:
 
     Attributes:
         points: float64 `(V, 3)`, metres.
-        faces: corners of each face, indices into `points`, counter-clockwise seen from outside.
+        corners: int64 `(C,)`, the corners of all faces, indices into `points`, counter-clockwise seen from outside.
+        sides: int64 `(F,)`, how many corners each face has.
         probes: int64 `(F, 3)`, three corners of each face that are far apart: they tell which way it looks.
         materials: int64 `(F,)`, `Material` numbers.
         fine: bool `(F,)`: a detail that is left out on small bodies.
@@ -58,7 +59,8 @@ class Mesh:
     """
 
     points: Doubles
-    faces: tuple[tuple[int, ...], ...]
+    corners: NDArray[np.int64]
+    sides: NDArray[np.int64]
     probes: NDArray[np.int64]
     materials: NDArray[np.int64]
     fine: NDArray[np.bool_]
@@ -148,7 +150,8 @@ class Builder:
         probes = [(f[0], f[len(f) // 3], f[2 * len(f) // 3]) for f in self._faces]
         return Mesh(
             np.asarray(self._points, np.float64),
-            tuple(self._faces),
+            np.concatenate(self._faces).astype(np.int64),
+            np.asarray([len(face) for face in self._faces], np.int64),
             np.asarray(probes, np.int64),
             np.asarray(self._materials, np.int64),
             np.asarray(self._fine, np.bool_),

@@ -64,10 +64,13 @@ def fill_convex(owners: Owners, corners: Corners, counts: Sequence[int], numbers
     np.minimum.at(first, slot, column)
     np.maximum.at(last, slot, column)
     filled = np.flatnonzero((last > 0) & (first < width) & (first < last))
-    starts, stops = np.maximum(first[filled], 0).tolist(), last[filled].tolist()
-    which, rows = (part.tolist() for part in np.divmod(filled, height))
-    for number, y, start, stop in zip(which, rows, starts, stops, strict=True):
-        owners[y, start:stop] = numbers[number]
+    which, rows = np.divmod(filled, height)
+    starts, stops = np.maximum(first[filled], 0), np.minimum(last[filled], width)
+    lengths = stops - starts
+    # All spans at once. Where they overlap, NumPy keeps the last value, which is the later polygon's.
+    places = np.repeat(rows * width + starts - (np.cumsum(lengths) - lengths), lengths)
+    places += np.arange(len(places))
+    owners.reshape(-1)[places] = np.repeat(np.asarray(numbers, np.uint8)[which], lengths)
 
 
 def _crossings(start: Corners, end: Corners, height: int) -> tuple[Whole, Whole, Whole]:
