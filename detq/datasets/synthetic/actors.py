@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import functools
+import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from detq.datasets.synthetic.camera import REFERENCE, Camera, Doubles, convex_hull
+from detq.datasets.synthetic.camera import REFERENCE, Camera, Doubles
+from detq.datasets.synthetic.hulls import convex_hulls
 from detq.datasets.synthetic.mesh import Mesh
 
-__all__ = ["SMALL_PX", "Actor", "Plot", "Pose", "apart", "far_to_near", "overlap", "place"]
+__all__ = ["SMALL_PX", "Actor", "Plot", "Pose", "apart", "far_to_near", "outlined", "overlap", "place"]
 
 NEAR_M = 0.6
 SMALL_PX = 60
@@ -58,6 +59,7 @@ class Actor:
         distance: from the camera, metres.
         bounds: x1, y1, x2, y2 around it in reference pixels, reaching out of the frame.
         lit: whether its lamps are on.
+        hulls: its silhouette, convex polygons in reference pixels; none before `outlined` drew them.
     """
 
     kind: str
@@ -69,14 +71,7 @@ class Actor:
     distance: float
     bounds: tuple[float, float, float, float]
     lit: bool = False
-
-    @functools.cached_property
-    def hulls(self) -> tuple[Doubles, ...]:
-        """Its silhouette: convex polygons in reference pixels."""
-        small = self.extent < SMALL_PX
-        parts = zip(self.mesh.hulls, self.mesh.fine_hulls, strict=True)
-        shown = [self.pixels[part] for part, fine in parts if not (small and fine)]
-        return tuple(shown) if self.mesh.flat else tuple(convex_hull(points) for points in shown)
+    hulls: tuple[Doubles, ...] = ()
 
     @property
     def extent(self) -> float:
@@ -113,11 +108,11 @@ def place(
     if not all(apart(plot, other.plot) for other in among):
         return None
     local = mesh.points * np.asarray(pose.stretch)
-    world = np.empty_like(local)
-    world[:, 0] = pose.x + local[:, 0] * ahead[1] + local[:, 1] * ahead[0]
-    world[:, 1] = pose.y - local[:, 0] * ahead[0] + local[:, 1] * ahead[1]
-    world[:, 2] = local[:, 2]
-    seen = camera.to_camera(world)
+    world = np.empty((3, len(local)))
+    world[0] = pose.x + local[:, 0] * ahead[1] + local[:, 1] * ahead[0]
+    world[1] = pose.y - local[:, 0] * ahead[0] + local[:, 1] * ahead[1]
+    world[2] = local[:, 2]
+    seen = camera.to_camera(world.T)
     if seen[:, 2].min() < NEAR_M:
         return None
     pixels = camera.to_pixels(seen)
@@ -128,13 +123,30 @@ def place(
         kind,
         mesh,
         colours,
-        world,
+        world.T,
         pixels,
         plot,
         camera.distance(pose.x, pose.y),
         (low[0], low[1], high[0], high[1]),
         lit,
     )
+
+
+def outlined(actors: Sequence[Actor]) -> list[Actor]:
+    """Return the bodies with their silhouettes, drawn all at once, which is much cheaper than one by one."""
+    parts = [_parts(actor) for actor in actors]
+    solid = [part for actor, shown in zip(actors, parts, strict=True) if not actor.mesh.flat for part in shown]
+    hulls = iter(convex_hulls(solid))
+    return [
+        replace(actor, hulls=tuple(shown if actor.mesh.flat else itertools.islice(hulls, len(shown))))
+        for actor, shown in zip(actors, parts, strict=True)
+    ]
+
+
+def _parts(actor: Actor) -> list[Doubles]:
+    small = actor.extent < SMALL_PX
+    parts = zip(actor.mesh.hulls, actor.mesh.fine_hulls, strict=True)
+    return [actor.pixels[part] for part, fine in parts if not (small and fine)]
 
 
 def _towards(camera: Camera, pose: Pose) -> tuple[float, float]:

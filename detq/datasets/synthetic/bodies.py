@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detq.datasets.synthetic.actors import SMALL_PX, Actor
-from detq.datasets.synthetic.camera import Camera, Doubles, convex_hull
+from detq.datasets.synthetic.camera import Camera, Doubles
 from detq.datasets.synthetic.canvas import Canvas
 from detq.datasets.synthetic.conditions import Colour, Conditions, mix, transmission
+from detq.datasets.synthetic.hulls import convex_hulls
 from detq.datasets.synthetic.layout import Scene
 from detq.datasets.synthetic.mesh import Material
 
@@ -61,11 +62,11 @@ def _cast(canvas: Canvas, camera: Camera, actor: Actor, conditions: Conditions, 
     if seen[:, 2].min() < 1.0:
         return
     pixels = camera.to_pixels(seen)
-    if actor.mesh.skirt:
-        canvas.polygon(convex_hull(pixels[np.concatenate(actor.mesh.hulls)]), (12.0, 14.0, 22.0), alpha)
-        return
-    for part in actor.mesh.hulls:
-        canvas.polygon(pixels[part] if actor.mesh.flat else convex_hull(pixels[part]), (12.0, 14.0, 22.0), alpha)
+    # Overlapping parts darken twice: where a body has several, only a joint outline gives one shade.
+    parts = [np.concatenate(actor.mesh.hulls)] if actor.mesh.skirt else actor.mesh.hulls
+    shapes = [pixels[part] for part in parts]
+    for shape in shapes if actor.mesh.flat else convex_hulls(shapes):
+        canvas.polygon(shape, (12.0, 14.0, 22.0), alpha)
 
 
 @dataclass(frozen=True, eq=False)

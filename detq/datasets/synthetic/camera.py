@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["REFERENCE", "Camera", "Doubles", "aim", "clip_near", "convex_hull"]
+__all__ = ["REFERENCE", "Camera", "Doubles", "aim", "clip_near"]
 
 REFERENCE = (1280, 720)
 Doubles = NDArray[np.float64]
@@ -39,18 +39,20 @@ class Camera:
     def to_camera(self, points: Doubles) -> Doubles:
         """Turn world points `(N, 3)` into camera coordinates `(N, 3)`: right, up, depth; metres."""
         x, y, z = (points[:, axis] - self.position[axis] for axis in range(3))
-        seen = np.empty((len(points), 3))
-        for column, axis in enumerate((self.right, self.up, self.forward)):
-            seen[:, column] = x * axis[0] + y * axis[1] + z * axis[2]
-        return seen
+        seen = np.empty((3, len(points)))
+        for row, axis in zip(seen, (self.right, self.up, self.forward), strict=True):
+            np.multiply(x, axis[0], out=row)
+            row += y * axis[1]
+            row += z * axis[2]
+        return seen.T
 
     def to_pixels(self, points: Doubles) -> Doubles:
         """Project camera coordinates `(N, 3)` to reference pixels `(N, 2)`; the depths must be positive."""
         scale = self.focal_px / points[:, 2]
-        pixels = np.empty((len(points), 2))
-        pixels[:, 0] = REFERENCE[0] / 2 + points[:, 0] * scale
-        pixels[:, 1] = REFERENCE[1] / 2 - points[:, 1] * scale
-        return pixels
+        pixels = np.empty((2, len(points)))
+        np.add(points[:, 0] * scale, REFERENCE[0] / 2, out=pixels[0])
+        np.subtract(REFERENCE[1] / 2, points[:, 1] * scale, out=pixels[1])
+        return pixels.T
 
     def glimpse(self, x: float, y: float, radius_m: float) -> float | None:
         """Return how large a ball on the ground looks, in reference pixels; None where it is out of sight.
@@ -112,23 +114,3 @@ def clip_near(corners: list[list[float]], near_m: float) -> list[list[float]]:
         if here[2] >= near_m:
             kept.append(here)
     return kept
-
-
-def convex_hull(points: Doubles) -> Doubles:
-    """Return the corners of the convex hull of `points` `(N, 2)`, in order around it (Andrew's monotone chain)."""
-    ordered = sorted(map(tuple, points.tolist()))
-    lower = _half_hull(ordered)
-    upper = _half_hull(ordered[::-1])
-    return np.asarray(lower[:-1] + upper[:-1], np.float64)
-
-
-def _half_hull(ordered: list[tuple[float, ...]]) -> list[tuple[float, ...]]:
-    chain: list[tuple[float, ...]] = []
-    for x, y in ordered:
-        while len(chain) > 1:
-            (ax, ay), (bx, by) = chain[-2], chain[-1]
-            if (bx - ax) * (y - ay) - (by - ay) * (x - ax) > 0:
-                break
-            chain.pop()
-        chain.append((x, y))
-    return chain

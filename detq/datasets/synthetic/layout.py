@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from detq.datasets.synthetic.actors import Actor, apart, far_to_near, overlap
+from detq.datasets.synthetic.actors import Actor, apart, far_to_near, outlined, overlap
 from detq.datasets.synthetic.camera import REFERENCE, Camera
 from detq.datasets.synthetic.casting import cast_car, cast_other, cast_street
 from detq.datasets.synthetic.conditions import Conditions, sample_conditions, transmission
@@ -52,7 +52,7 @@ def compose(seed: int, index: int) -> Scene:
     for _ in range(dice.integer(0, 6)):
         _admit(actors, cast_other(dice, road, camera, conditions), conditions)
     _fill_with_cars(dice, actors, wanted, (road, camera, conditions))
-    ordered = far_to_near(actors, camera)
+    ordered = outlined(far_to_near(actors, camera))
     return Scene(road, camera, conditions, tuple(_without_hidden_cars(ordered)), (seed, index))
 
 
