@@ -35,10 +35,8 @@ def paint_shadows(canvas: Canvas, scene: Scene) -> None:
     heavy = [actor for actor in scene.actors if actor.kind in _HEAVY]
     if heavy:
         _contacts(canvas, scene, heavy)
-    for actor in scene.actors:
-        if conditions.shadow and actor.kind not in {"house", "rail", "gantry"}:
-            strength = conditions.shadow * transmission(conditions, actor.distance)
-            _cast(canvas, scene.camera, actor, conditions, strength)
+    if conditions.shadow:
+        _sun_shadows(canvas, scene, [a for a in scene.actors if a.kind not in {"house", "rail", "gantry"}])
 
 
 def _contacts(canvas: Canvas, scene: Scene, actors: list[Actor]) -> None:
@@ -52,21 +50,30 @@ def _contacts(canvas: Canvas, scene: Scene, actors: list[Actor]) -> None:
         canvas.ground(scene.camera, middle + (flat - middle) * grow, shades)
 
 
-def _cast(canvas: Canvas, camera: Camera, actor: Actor, conditions: Conditions, alpha: float) -> None:
-    x, y, z = conditions.sun_direction
+def _sun_shadows(canvas: Canvas, scene: Scene, actors: list[Actor]) -> None:
+    """Paint what bodies keep the sun from, along its rays on the ground."""
+    conditions = scene.conditions
+    cast = [(actor, _cast(scene.camera, actor, conditions.sun_direction)) for actor in actors]
+    hulls = iter(convex_hulls([part for actor, parts in cast if not actor.mesh.flat for part in parts]))
+    for actor, parts in cast:
+        alpha = conditions.shadow * transmission(conditions, actor.distance)
+        for part in parts if actor.mesh.flat else itertools.islice(hulls, len(parts)):
+            canvas.polygon(part, (12.0, 14.0, 22.0), alpha)
+
+
+def _cast(camera: Camera, actor: Actor, sun: tuple[float, float, float]) -> list[Doubles]:
+    """Return the points of each part of a body's shadow in reference pixels; none where it reaches the camera."""
+    x, y, z = sun
     flat = actor.world.copy()
     flat[:, 0] -= flat[:, 2] * (x / z)
     flat[:, 1] -= flat[:, 2] * (y / z)
     flat[:, 2] = 0
     seen = camera.to_camera(flat)
     if seen[:, 2].min() < 1.0:
-        return
+        return []
     pixels = camera.to_pixels(seen)
-    # Overlapping parts darken twice: where a body has several, only a joint outline gives one shade.
-    parts = [np.concatenate(actor.mesh.hulls)] if actor.mesh.skirt else actor.mesh.hulls
-    shapes = [pixels[part] for part in parts]
-    for shape in shapes if actor.mesh.flat else convex_hulls(shapes):
-        canvas.polygon(shape, (12.0, 14.0, 22.0), alpha)
+    # Parts of one shadow would darken each other where they overlap: what has a skirt gets one outline.
+    return [pixels[part] for part in ([np.concatenate(actor.mesh.hulls)] if actor.mesh.skirt else actor.mesh.hulls)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,10 +40,10 @@ class Camera:
         """Turn world points `(N, 3)` into camera coordinates `(N, 3)`: right, up, depth; metres."""
         x, y, z = (points[:, axis] - self.position[axis] for axis in range(3))
         seen = np.empty((3, len(points)))
-        for row, axis in zip(seen, (self.right, self.up, self.forward), strict=True):
-            np.multiply(x, axis[0], out=row)
-            row += y * axis[1]
-            row += z * axis[2]
+        for row, axis in enumerate((self.right, self.up, self.forward)):
+            np.multiply(x, axis[0], out=seen[row])
+            seen[row] += y * axis[1]
+            seen[row] += z * axis[2]
         return seen.T
 
     def to_pixels(self, points: Doubles) -> Doubles:
@@ -74,6 +74,11 @@ class Camera:
         """Return how many metres a point of the ground is away."""
         dx, dy, dz = x - self.position[0], y - self.position[1], self.position[2]
         return math.sqrt(dx * dx + dy * dy + dz * dz)
+
+    def distances(self, x: Doubles, y: Doubles) -> Doubles:
+        """Return how many metres each of many points of the ground is away."""
+        dx, dy, dz = x - self.position[0], y - self.position[1], self.position[2]
+        return np.asarray(np.sqrt(dx * dx + dy * dy + dz * dz))
 
 
 def _unit(slope: float) -> tuple[float, float]:

@@ -40,11 +40,14 @@ class Canvas:
         self.blended = ImageDraw.Draw(self.image, "RGBA")
 
     def corners(self, pixels: Doubles) -> list[float]:
-        """Turn reference pixels `(N, 2)` into the canvas's whole pixels: x, y, x, y, …"""
+        """Turn reference pixels `(N, 2)` into the canvas's whole pixels, all in one list: x, y, x, y."""
+        flat: list[float] = self._whole_pixels(pixels).reshape(-1).tolist()
+        return flat
+
+    def _whole_pixels(self, pixels: Doubles) -> Doubles:
         # Pillow paints the pixels that whole coordinates name, hence the half pixel.
         scaled = np.clip(pixels * self._scale - 0.5, -_LIMIT, _LIMIT)
-        flat: list[float] = np.floor(scaled + 0.5).reshape(-1).tolist()
-        return flat
+        return np.asarray(np.floor(scaled + 0.5))
 
     def polygon(self, pixels: Doubles, colour: Colour, alpha: float = 1.0) -> None:
         """Paint a polygon given in reference pixels."""
@@ -53,29 +56,29 @@ class Canvas:
         else:
             self.blended.polygon(self.corners(pixels), (*levels(colour), int(alpha * 255)))
 
-    def ground(self, camera: Camera, quads: Doubles, colours: Sequence[Sequence[float]]) -> None:
+    def ground(self, camera: Camera, quads: Doubles, colours: Sequence[Sequence[float]] | Doubles) -> None:
         """Paint polygons that lie in the world, in this order.
 
         Args:
             camera: who looks at them.
             quads: `(N, K, 3)`, corners in metres.
-            colours: one each, RGB or, to mix with what is below, RGB and alpha; 0 to 255.
+            colours: `(N, 3)`, RGB, or, to mix with what is below, `(N, 4)`, RGB and alpha; 0 to 255.
         """
         count, corners, _ = quads.shape
-        seen = camera.to_camera(quads.reshape(-1, 3)).reshape(count, corners, 3)
-        ahead = seen[:, :, 2] >= _NEAR_M
-        whole, partly = np.asarray(ahead.all(axis=1)), np.asarray(ahead.any(axis=1))
-        safe = np.where(whole[:, None, None], seen, 1.0).reshape(-1, 3)
-        drawn = self.corners(camera.to_pixels(safe))
-        for number in np.flatnonzero(partly).tolist():
-            colour = colours[number]
-            brush = self.opaque if len(colour) == 3 else self.blended
-            if whole[number]:
-                brush.polygon(drawn[2 * number * corners : 2 * (number + 1) * corners], levels(colour))
-                continue
-            cut = _cut(camera, seen[number])
-            if len(cut) > 2:
-                brush.polygon(self.corners(cut), levels(colour))
+        seen = camera.to_camera(quads.reshape(-1, 3))
+        ahead = (seen[:, 2] >= _NEAR_M).reshape(count, corners)
+        whole = np.asarray(ahead.all(axis=1))
+        # What is partly behind the camera is cut first. All of it is behind: nothing to paint.
+        seen[~np.repeat(whole, corners)] = 1.0
+        drawn = self._whole_pixels(camera.to_pixels(seen)).reshape(count, corners, 2)
+        inside = (drawn.max(axis=1) >= 0).all(axis=1) & (drawn.min(axis=1) < self.image.size).all(axis=1)
+        flat = drawn.reshape(count, -1).tolist()
+        tones = (np.clip(colours, 0, 255) + 0.5).astype(np.int64)
+        brush = self.opaque if tones.shape[1] == 3 else self.blended
+        for number in np.flatnonzero(np.where(whole, inside, ahead.any(axis=1))).tolist():
+            polygon = flat[number] if whole[number] else self.corners(_cut(camera, quads[number]))
+            if len(polygon) > 4:
+                brush.polygon(polygon, tuple(tones[number].tolist()))
 
     def shrink(self) -> Image.Image:
         """Return the picture at the size asked for."""
@@ -83,5 +86,5 @@ class Canvas:
 
 
 def _cut(camera: Camera, corners: Doubles) -> Doubles:
-    kept = clip_near(corners.tolist(), _NEAR_M)
+    kept = clip_near(camera.to_camera(corners).tolist(), _NEAR_M)
     return camera.to_pixels(np.asarray(kept)) if kept else np.zeros((0, 2))

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from detq.datasets.synthetic.dice import Dice
 
 __all__ = ["KINDS", "Colour", "Conditions", "mix", "sample_conditions", "transmission"]
 
 Colour = tuple[float, float, float]
+Metres = TypeVar("Metres", float, NDArray[np.float64])
 
 #: Kinds of weather and light, and how common they are.
 KINDS: tuple[tuple[str, float], ...] = (
@@ -63,7 +68,7 @@ def mix(a: Colour, b: Colour, share: float) -> Colour:
     return a[0] + (b[0] - a[0]) * share, a[1] + (b[1] - a[1]) * share, a[2] + (b[2] - a[2]) * share
 
 
-def transmission(conditions: Conditions, distance_m: float) -> float:
+def transmission(conditions: Conditions, distance_m: Metres) -> Metres:
     """Return the share of light that haze lets through over a distance: about exp(-density · distance).
 
     A truncated series instead of exp, since labels depend on it and exp differs in the last bit between machines.

@@ -1,4 +1,8 @@
-"""Pillow's bilinear enlargement, to the last level, band by band: what is made of a band stays in the processor's cache."""
+"""Pillow's bilinear enlargement, to the last level, in bands of rows.
+
+A band, and all that is computed from it, stays in the processor's cache, where arithmetic with whole pictures waits for
+the memory.
+"""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from detq.datasets.synthetic.canvas import Canvas, levels
 from detq.datasets.synthetic.conditions import Colour, Conditions, mix, transmission
 from detq.datasets.synthetic.dice import Dice
 from detq.datasets.synthetic.layout import Scene
+from detq.datasets.synthetic.roads import Road
 
 __all__ = ["lit_ground", "paint_background"]
 
@@ -25,15 +26,18 @@ _TRACKS_M = 75
 
 def lit_ground(conditions: Conditions, colour: Colour, distance: float) -> Colour:
     """Return what a ground colour looks like under this light from this far away."""
+    return mix(conditions.haze, _lit(conditions, colour), transmission(conditions, distance))
+
+
+def _lit(conditions: Conditions, colour: Colour) -> Colour:
     sun_z = conditions.sun_direction[2]
     (a0, a1, a2), (s0, s1, s2) = conditions.ambient, conditions.sun
     dry = 1.0 - 0.3 * conditions.wet
-    seen = (
+    return (
         colour[0] * (a0 + s0 * sun_z) * dry,
         colour[1] * (a1 + s1 * sun_z) * dry,
         colour[2] * (a2 + s2 * sun_z) * dry,
     )
-    return mix(conditions.haze, seen, transmission(conditions, distance))
 
 
 def paint_background(canvas: Canvas, scene: Scene, dice: Dice) -> None:
@@ -116,9 +120,22 @@ def _ground_y(camera: Camera, side: int) -> float:
     return max(camera.position[2] * y / max(-z, 1e-3), -5.0)
 
 
-def _strip(scene: Scene, y0: float, y1: float, left: float, right: float) -> list[list[float]]:
-    x0, x1 = scene.road.centre(y0), scene.road.centre(y1)
-    return [[x0 + left, y0, 0.0], [x0 + right, y0, 0.0], [x1 + right, y1, 0.0], [x1 + left, y1, 0.0]]
+def _strips(road: Road, near: Doubles, far: Doubles, left: float, right: float) -> Doubles:
+    """Return quads `(N, 4, 3)` that follow the road from each `near` to each `far`, between two offsets from it."""
+    quads = np.zeros((len(near), 4, 3))
+    for corner, (along, offset) in enumerate(((near, left), (near, right), (far, right), (far, left))):
+        quads[:, corner, 0] = road.centre(along) + offset
+        quads[:, corner, 1] = along
+    return quads
+
+
+def _tones(scene: Scene, colour: Colour, along: Doubles) -> Doubles:
+    """Return what a ground colour looks like at each place along the road, `(N, 3)`."""
+    haze = np.asarray(scene.conditions.haze)
+    away = scene.camera.distances(scene.road.centre(along), along)
+    return np.asarray(
+        haze + (np.asarray(_lit(scene.conditions, colour)) - haze) * transmission(scene.conditions, away)[:, None]
+    )
 
 
 def _surface(canvas: Canvas, scene: Scene, dice: Dice, edges: list[float]) -> None:
@@ -140,14 +157,13 @@ def _surface(canvas: Canvas, scene: Scene, dice: Dice, edges: list[float]) -> No
     layers += [(lane + s - 0.25, lane + s + 0.25, tracks) for lane, _ in road.lanes for s in (-0.75, 0.75)] * (
         wide == 0
     )
-    pairs = list(zip(edges[1:], edges, strict=False))
-    close = [pair for pair in pairs if pair[1] < _TRACKS_M]
+    near, far = np.asarray(edges[1:]), np.asarray(edges[:-1])
     quads, tones = [], []
     for left, right, colour in layers:
-        for near, far in close if colour is tracks else pairs:
-            quads.append(_strip(scene, near, far, left, right))
-            tones.append(lit_ground(conditions, colour, _distance(scene, (near + far) / 2)))
-    canvas.ground(scene.camera, np.asarray(quads), tones)
+        reach = far < _TRACKS_M if colour is tracks else far < np.inf
+        quads.append(_strips(road, near[reach], far[reach], left, right))
+        tones.append(_tones(scene, colour, (near[reach] + far[reach]) / 2))
+    canvas.ground(scene.camera, np.concatenate(quads), np.concatenate(tones))
     if road.crossing:
         tone = lit_ground(conditions, asphalt, scene.camera.distance(0.0, road.crossing))
         y0, y1 = road.crossing - 4.2, road.crossing + 4.2
@@ -168,27 +184,24 @@ def _markings(canvas: Canvas, scene: Scene, dice: Dice, edges: list[float]) -> N
     inner = (206, 170, 60) if dice.chance(0.3) else paint
     solid = [(road.left + 0.4 if not road.parking else road.left + 2.2, paint), (-road.median - 0.05, inner)]
     solid += [(road.right - 0.4 if not road.parking else road.right - 2.2, paint), (road.median + 0.05, inner)]
-    quads, tones = [], []
-    for offset, colour in solid:
-        for near, far in zip(edges[1:], edges, strict=False):
-            if far < 220 and not (road.crossing and near < road.crossing + 4.2 and far > road.crossing - 4.2):
-                quads.append(_strip(scene, near, far, offset - 0.08, offset + 0.08))
-                tones.append(lit_ground(conditions, colour, _distance(scene, near)))
+    near, far = np.asarray(edges[1:]), np.asarray(edges[:-1])
+    seen = far < 220
+    if road.crossing:
+        seen &= (near >= road.crossing + 4.2) | (far <= road.crossing - 4.2)
+    quads = [_strips(road, near[seen], far[seen], offset - 0.08, offset + 0.08) for offset, _ in solid]
+    tones = [_tones(scene, colour, near[seen]) for _, colour in solid]
     period, dash = dice.pick(((12.0, 6.0), (9.0, 3.0), (12.0, 4.0)))
-    phase = dice.uniform(-period, 0)
-    for offset in _dividers(scene):
-        for number in range(18):
-            y = phase + number * period
-            if road.crossing and abs(y + dash / 2 - road.crossing) < 6.5:
-                continue
-            quads.append(_strip(scene, y, y + dash, offset - 0.08, offset + 0.08))
-            tones.append(lit_ground(conditions, paint, _distance(scene, y)))
+    starts = dice.uniform(-period, 0) + np.arange(18) * period
+    if road.crossing:
+        starts = starts[np.abs(starts + dash / 2 - road.crossing) >= 6.5]
+    quads += [_strips(road, starts, starts + dash, offset - 0.08, offset + 0.08) for offset in _dividers(scene)]
+    tones += [_tones(scene, paint, starts)] * len(_dividers(scene))
     if road.crossing or dice.chance(0.15):
-        y = (road.crossing or 22.0) - 7.5
-        for x in np.arange(road.left + 0.4, road.right - 0.4, 1.0).tolist():
-            quads.append(_strip(scene, y, y + 2.6, x, x + 0.5))
-            tones.append(lit_ground(conditions, paint, _distance(scene, y)))
-    canvas.ground(scene.camera, np.asarray(quads), tones)
+        y = np.asarray([(road.crossing or 22.0) - 7.5])
+        bars = np.arange(road.left + 0.4, road.right - 0.4, 1.0).tolist()
+        quads += [_strips(road, y, y + 2.6, x, x + 0.5) for x in bars]
+        tones += [_tones(scene, paint, y)] * len(bars)
+    canvas.ground(scene.camera, np.concatenate(quads), np.concatenate(tones))
 
 
 def _dividers(scene: Scene) -> list[float]:

@@ -25,7 +25,9 @@ def convex_hulls(sets: Sequence[Doubles]) -> list[Doubles]:
         return []
     points = np.concatenate(sets)
     owner = np.repeat(np.arange(len(sets)), [len(points) for points in sets])
-    order = np.lexsort((points[:, 1], points[:, 0], owner))
+    # NumPy sorts complex numbers by x, then y, faster than it sorts by two keys; and few small numbers, stably, faster.
+    order = np.argsort(points[:, 0] + 1j * points[:, 1])
+    order = order[np.argsort(owner[order].astype(np.uint16), kind="stable")]
     points, owner = points[order], owner[order]
     # Of equal points neither is between its neighbours: one has to go first.
     new = np.ones(len(points), np.bool_)
@@ -36,7 +38,7 @@ def convex_hulls(sets: Sequence[Doubles]) -> list[Doubles]:
     x, y = (np.concatenate([points[:, k], points[::-1, k]]) for k in range(2))
     x, y, chain = _lower_chains(x, y, chain)
     # Where a chain ends, the other one of its set begins.
-    inner = np.flatnonzero(np.append(chain[:-1] == chain[1:], False))  # noqa: FBT003
+    inner = np.flatnonzero(np.append(chain[:-1] == chain[1:], False))
     inner = inner[np.argsort(chain[inner], kind="stable")]
     corners = np.stack([x[inner], y[inner]], axis=1)
     ends = np.cumsum(np.bincount(chain[inner] // 2, minlength=len(sets))).tolist()

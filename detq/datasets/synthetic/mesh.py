@@ -104,7 +104,7 @@ class Builder:
         first = len(self._points)
         indices = tuple(range(first, first + len(corners)))
         self._points.extend(corners)
-        if inside is not None and not _looks_away(np.asarray(corners), np.asarray(inside)):
+        if inside is not None and not _looks_away(corners, inside):
             indices = indices[::-1]
         self._faces.append(indices)
         self._materials.append(material)
@@ -169,6 +169,11 @@ def _span(values: Iterable[float]) -> tuple[float, float]:
     return ordered[0], ordered[-1]
 
 
-def _looks_away(corners: Doubles, inside: Doubles) -> bool:
-    a, b, c = corners[0], corners[len(corners) // 3], corners[2 * len(corners) // 3]
-    return bool(np.dot(np.cross(b - a, c - a), corners.mean(axis=0) - inside) > 0)
+def _looks_away(corners: Sequence[Point], inside: Point) -> bool:
+    """Tell whether a face's front side looks away from a point."""
+    count = len(corners)
+    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = corners[0], corners[count // 3], corners[2 * count // 3]
+    px, py, pz, qx, qy, qz = bx - ax, by - ay, bz - az, cx - ax, cy - ay, cz - az
+    middle = [math.fsum(axis) / count for axis in zip(*corners, strict=True)]
+    normal = (py * qz - pz * qy, pz * qx - px * qz, px * qy - py * qx)
+    return sum(n * (m - i) for n, m, i in zip(normal, middle, inside, strict=True)) > 0

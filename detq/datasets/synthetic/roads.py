@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from detq.datasets.synthetic.actors import Pose
 from detq.datasets.synthetic.camera import Camera, aim
+from detq.datasets.synthetic.conditions import Metres
 from detq.datasets.synthetic.dice import Dice
 
 __all__ = ["KINDS", "Road", "car_pose", "sample_camera", "sample_road"]
@@ -48,7 +49,7 @@ class Road:
     parking: float
     crossing: float
 
-    def centre(self, y: float) -> float:
+    def centre(self, y: Metres) -> Metres:
         """Return x of the centre line at `y`."""
         return self.bend * y * abs(y)
 

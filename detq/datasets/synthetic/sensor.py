@@ -13,9 +13,9 @@ from detq.datasets.synthetic.bodies import Glow
 from detq.datasets.synthetic.camera import REFERENCE
 from detq.datasets.synthetic.conditions import transmission
 from detq.datasets.synthetic.dice import Dice
+from detq.datasets.synthetic.enlarge import bands, enlarged
 from detq.datasets.synthetic.layout import Scene
 from detq.datasets.synthetic.raster import Owners
-from detq.datasets.synthetic.enlarge import bands, enlarged
 from detq.datasets.synthetic.textures import blob_tile, grain, ground_texture
 
 __all__ = ["add_glow", "add_texture", "expose", "falling", "optics"]
