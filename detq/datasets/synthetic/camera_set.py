@@ -127,7 +127,7 @@ def _render(scene: Scene, size: tuple[int, int], owners: Owners) -> np.ndarray:
     glows = paint_bodies(canvas, scene)
     pixels = add_texture(canvas.shrink(), scene, owners, dice)
     if any(glows):
-        pixels = add_glow(pixels, scene, glows, dice)
+        add_glow(pixels, scene, glows, dice)
     image = Image.fromarray(pixels)
     if scene.conditions.falling:
         falling(image, scene, dice)

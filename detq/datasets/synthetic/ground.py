@@ -133,9 +133,8 @@ def _tones(scene: Scene, colour: Colour, along: Doubles) -> Doubles:
     """Return what a ground colour looks like at each place along the road, `(N, 3)`."""
     haze = np.asarray(scene.conditions.haze)
     away = scene.camera.distances(scene.road.centre(along), along)
-    return np.asarray(
-        haze + (np.asarray(_lit(scene.conditions, colour)) - haze) * transmission(scene.conditions, away)[:, None]
-    )
+    lit = np.asarray(_lit(scene.conditions, colour))
+    return np.asarray(haze + (lit - haze) * transmission(scene.conditions, away)[:, None])
 
 
 def _surface(canvas: Canvas, scene: Scene, dice: Dice, edges: list[float]) -> None:
@@ -191,7 +190,7 @@ def _markings(canvas: Canvas, scene: Scene, dice: Dice, edges: list[float]) -> N
     quads = [_strips(road, near[seen], far[seen], offset - 0.08, offset + 0.08) for offset, _ in solid]
     tones = [_tones(scene, colour, near[seen]) for _, colour in solid]
     period, dash = dice.pick(((12.0, 6.0), (9.0, 3.0), (12.0, 4.0)))
-    starts = dice.uniform(-period, 0) + np.arange(18) * period
+    starts = dice.uniform(-period, 0) + np.arange(18, dtype=np.float64) * period
     if road.crossing:
         starts = starts[np.abs(starts + dash / 2 - road.crossing) >= 6.5]
     quads += [_strips(road, starts, starts + dash, offset - 0.08, offset + 0.08) for offset in _dividers(scene)]

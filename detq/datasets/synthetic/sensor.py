@@ -56,8 +56,8 @@ def _modulate(pixels: Pixels, factor: Image.Image) -> Pixels:
     """Multiply by an enlarged picture, of which `_NEUTRAL` leaves levels as they are, all but the rounding."""
     height, width, _ = pixels.shape
     out = np.empty_like(pixels)
-    for rows, product in enlarged(factor, (width, height)):
-        product *= pixels[rows].astype(np.uint16)
+    for rows, wide in enlarged(factor, (width, height)):
+        product = wide * pixels[rows].astype(np.uint16)
         product //= np.uint16(255)
         # Two 8-bit levels multiplied are only darker, so the neutral one is below 255 and made up for afterwards.
         _cap(product, _NEUTRAL)
@@ -67,21 +67,37 @@ def _modulate(pixels: Pixels, factor: Image.Image) -> Pixels:
     return out
 
 
-def add_glow(pixels: Pixels, scene: Scene, glows: list[list[Glow]], dice: Dice) -> Pixels:
-    """Add the lamps' light: cores, halos, beams on the road, streaks on wet asphalt, street light."""
+def add_glow(pixels: Pixels, scene: Scene, glows: list[list[Glow]], dice: Dice) -> None:
+    """Add the lamps' light in place: cores, halos, beams on the road, streaks on wet asphalt, street light."""
     height, width, _ = pixels.shape
-    conditions = scene.conditions
     small = ((width + 3) // 4, (height + 3) // 4)
-    scale = (small[0] / REFERENCE[0], small[1] / REFERENCE[1])
     layer = Image.new("RGB", small)
-    draw = ImageDraw.Draw(layer)
+    _draw_lamps(layer, scene, glows, dice)
+    spread = small[0] / 320
+    radii = (0.7 * spread, 2.5 * spread, 9.0 * spread)
+    rows = _lit_rows(layer, max(radii)) if small[1] * 4 == height else slice(0, small[1])
+    if rows.start == rows.stop:
+        return
+    glow = _layers(layer.crop((0, rows.start, small[0], rows.stop)), radii, (0.9, 0.9, 1.6))
+    lit = pixels[rows.start * 4 : rows.stop * 4]
+    for part, wide in enlarged(Image.fromarray(glow), (width, len(lit))):
+        light = wide + lit[part].astype(np.uint16)
+        _cap(light, 255)
+        lit[part] = light
+
+
+def _draw_lamps(layer: Image.Image, scene: Scene, glows: list[list[Glow]], dice: Dice) -> None:
+    """Draw the lamps that shine at the camera, and in black what hides some of them."""
+    conditions = scene.conditions
+    scale = np.asarray([layer.width / REFERENCE[0], layer.height / REFERENCE[1]])
+    draw, dark = ImageDraw.Draw(layer), True
     strength = dice.uniform(0.5, 1.0) * (0.4 + 0.6 * conditions.night)
     for actor, lamps in zip(scene.actors, glows, strict=True):
-        if actor.kind not in {"sign", "lamp", "tree"}:
+        if not dark and actor.kind not in {"sign", "lamp", "tree"}:
             for hull in actor.hulls:
-                draw.polygon([(u * scale[0], v * scale[1]) for u, v in hull.tolist()], fill=(0, 0, 0))
+                draw.polygon((hull * scale).reshape(-1).tolist(), fill=(0, 0, 0))
         for u, v, radius, colour in lamps:
-            x, y, wide, tall = u * scale[0], v * scale[1], radius * scale[0], radius * scale[1]
+            x, y, wide, tall = (float(a * b) for a, b in zip((u, v, radius, radius), (*scale, *scale), strict=True))
             level = transmission(conditions, actor.distance * 0.5)
             fill = tuple(int(c * level * strength) for c in colour)
             draw.ellipse((x - wide, y - tall, x + wide, y + tall), fill=fill)
@@ -90,14 +106,17 @@ def add_glow(pixels: Pixels, scene: Scene, glows: list[list[Glow]], dice: Dice) 
                 draw.rectangle(
                     (x - wide * 0.6, y + tall * 4, x + wide * 0.6, y + tall * dice.uniform(10, 22)), fill=dim
                 )
-    spread = small[0] / 320
-    glow = _layers(layer, (0.7 * spread, 2.5 * spread, 9.0 * spread), (0.9, 0.9, 1.6))
-    out = np.empty_like(pixels)
-    for rows, light in enlarged(Image.fromarray(glow), (width, height)):
-        light += pixels[rows].astype(np.uint16)
-        _cap(light, 255)
-        out[rows] = light
-    return out
+            dark = False
+
+
+def _lit_rows(layer: Image.Image, radius: float) -> slice:
+    """Return the rows of a picture that are not black after a Gaussian blur of this radius."""
+    box = layer.getbbox()
+    if box is None:
+        return slice(0, 0)
+    # Pillow's is three box blurs, each of which reaches out by at most the radius and a pixel.
+    reach = 3 * (int(radius) + 2)
+    return slice(max(box[1] - reach, 0), min(box[3] + reach, layer.height))
 
 
 def _cap(levels: NDArray[np.uint16], highest: int) -> None:
