@@ -7,6 +7,7 @@ corners of an object, and so its mask and box, come out the same on every machin
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -36,22 +37,28 @@ class Camera:
     up: Vector
     forward: Vector
 
+    @functools.cached_property
+    def _place(self) -> Doubles:
+        return np.asarray(self.position)[:, None]
+
+    @functools.cached_property
+    def _axes(self) -> Doubles:
+        """x, y and z of all three axes, `(3, 3, 1)`."""
+        return np.asarray([self.right, self.up, self.forward]).T[:, :, None]
+
     def to_camera(self, points: Doubles) -> Doubles:
         """Turn world points `(N, 3)` into camera coordinates `(N, 3)`: right, up, depth; metres."""
-        x, y, z = (points[:, axis] - self.position[axis] for axis in range(3))
-        seen = np.empty((3, len(points)))
-        for row, axis in enumerate((self.right, self.up, self.forward)):
-            np.multiply(x, axis[0], out=seen[row])
-            seen[row] += y * axis[1]
-            seen[row] += z * axis[2]
+        x, y, z = points.T - self._place
+        seen = self._axes[0] * x
+        seen += self._axes[1] * y
+        seen += self._axes[2] * z
         return seen.T
 
     def to_pixels(self, points: Doubles) -> Doubles:
         """Project camera coordinates `(N, 3)` to reference pixels `(N, 2)`; the depths must be positive."""
-        scale = self.focal_px / points[:, 2]
-        pixels = np.empty((2, len(points)))
-        np.add(points[:, 0] * scale, REFERENCE[0] / 2, out=pixels[0])
-        np.subtract(REFERENCE[1] / 2, points[:, 1] * scale, out=pixels[1])
+        pixels = points.T[:2] * (self.focal_px / points[:, 2])
+        pixels[0] += REFERENCE[0] / 2
+        np.subtract(REFERENCE[1] / 2, pixels[1], out=pixels[1])
         return pixels.T
 
     def glimpse(self, x: float, y: float, radius_m: float) -> float | None:

@@ -23,13 +23,14 @@ class Dice:
 
     def __init__(self, *entropy: int) -> None:
         self._bits = np.random.PCG64(np.random.SeedSequence(entropy))
-        self._block: list[int] = []
+        self._block: list[float] = []
 
     def unit(self) -> float:
         """Return a number in [0, 1)."""
         if not self._block:
-            self._block = self._bits.random_raw(_BLOCK).tolist()
-        return (self._block.pop() >> 11) * 2.0**-53
+            words = self._bits.random_raw(_BLOCK) >> np.uint64(11)
+            self._block = (words * 2.0**-53).tolist()
+        return self._block.pop()
 
     def uniform(self, low: float, high: float) -> float:
         """Return a number in [low, high)."""
@@ -49,7 +50,7 @@ class Dice:
 
     def weighted(self, choices: Sequence[tuple[Choice, float]]) -> Choice:
         """Return one of the first members of `choices`, as likely as its weight, the second member, says."""
-        left = self.unit() * math.fsum(weight for _, weight in choices)
+        left = self.unit() * math.fsum([weight for _, weight in choices])
         for choice, weight in choices:
             left -= weight
             if left < 0:
@@ -63,5 +64,7 @@ class Dice:
     def jitter(self, colour: Sequence[float], spread: float) -> tuple[float, float, float]:
         """Return an RGB `colour` with its brightness, and a little its hue, moved by up to `spread` levels."""
         shift = self.uniform(-spread, spread)
-        red, green, blue = (min(max(c + shift + self.uniform(-spread, spread) / 4, 0.0), 255.0) for c in colour)
-        return red, green, blue
+        red = colour[0] + shift + self.uniform(-spread, spread) / 4
+        green = colour[1] + shift + self.uniform(-spread, spread) / 4
+        blue = colour[2] + shift + self.uniform(-spread, spread) / 4
+        return min(max(red, 0.0), 255.0), min(max(green, 0.0), 255.0), min(max(blue, 0.0), 255.0)
