@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from detq.datasets.synthetic.camera import REFERENCE, Camera, Doubles
 from detq.datasets.synthetic.hulls import convex_hulls
 from detq.datasets.synthetic.mesh import Mesh
 
-__all__ = ["SMALL_PX", "Actor", "Plot", "Pose", "apart", "far_to_near", "outlined", "overlap", "place"]
+__all__ = ["SMALL_PX", "Actor", "Plot", "Pose", "far_to_near", "free", "outlined", "overlap", "place"]
 
 NEAR_M = 0.6
 SMALL_PX = 60
@@ -105,7 +105,7 @@ def place(
     if mesh.flat:
         ahead = _towards(camera, pose)
     plot = _plot(mesh, pose, ahead)
-    if not all(apart(plot, other.plot) for other in among):
+    if not free(plot, among):
         return None
     world = _stand(mesh.points, pose, ahead)
     seen = camera.to_camera(world)
@@ -192,12 +192,17 @@ def _divider(a: Corners, b: Corners) -> tuple[float, float, float] | None:
     return None
 
 
-def apart(a: Plot, b: Plot) -> bool:
-    """Tell whether two plots do not overlap."""
-    dx, dy, reach = a.middle[0] - b.middle[0], a.middle[1] - b.middle[1], a.radius + b.radius
-    if dx * dx + dy * dy > reach * reach:
-        return True
-    return _divider(a.corners, b.corners) is not None or _divider(b.corners, a.corners) is not None
+def free(plot: Plot, others: Iterable[Actor]) -> bool:
+    """Tell whether nobody stands on a plot."""
+    (x, y), radius, corners = plot.middle, plot.radius, plot.corners
+    for other in others:
+        their = other.plot
+        dx, dy, reach = x - their.middle[0], y - their.middle[1], radius + their.radius
+        if dx * dx + dy * dy > reach * reach:
+            continue
+        if _divider(corners, their.corners) is None and _divider(their.corners, corners) is None:
+            return False
+    return True
 
 
 def _hides(front: Actor, back: Actor, eye: tuple[float, float]) -> bool | None:

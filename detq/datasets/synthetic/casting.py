@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from detq.datasets.synthetic.actors import Actor, Pose, apart, place
+from detq.datasets.synthetic.actors import Actor, Pose, free, place
 from detq.datasets.synthetic.camera import Camera, Doubles
 from detq.datasets.synthetic.cars import CAR_SHAPES, PAINTS, VARIANTS, car_mesh
 from detq.datasets.synthetic.conditions import Colour, Conditions, mix
@@ -147,7 +147,7 @@ def cast_street(dice: Dice, road: Road, camera: Camera) -> list[Actor]:
             )
     actors: list[Actor] = []
     for actor in found:
-        if actor is not None and all(apart(actor.plot, other.plot) for other in actors):
+        if actor is not None and free(actor.plot, actors):
             actors.append(actor)
     return actors
 

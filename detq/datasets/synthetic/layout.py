@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from detq.datasets.synthetic.actors import Actor, apart, far_to_near, outlined, overlap
+from detq.datasets.synthetic.actors import Actor, far_to_near, free, outlined, overlap
 from detq.datasets.synthetic.camera import REFERENCE, Camera
 from detq.datasets.synthetic.casting import cast_car, cast_other, cast_street
 from detq.datasets.synthetic.conditions import Conditions, sample_conditions, transmission
@@ -50,7 +50,9 @@ def compose(seed: int, index: int) -> Scene:
     wanted = 0 if dice.chance(_EMPTY) else dice.integer(1, 4) if dice.chance(0.15) else dice.integer(5, _MOST_CARS)
     actors = cast_street(dice, road, camera)
     for _ in range(dice.integer(0, 6)):
-        _admit(actors, cast_other(dice, road, camera, conditions), conditions)
+        other = cast_other(dice, road, camera, conditions)
+        if other is not None and _visible(other, conditions) and free(other.plot, actors):
+            actors.append(other)
     _fill_with_cars(dice, actors, wanted, (road, camera, conditions))
     ordered = outlined(far_to_near(actors, camera))
     return Scene(road, camera, conditions, tuple(_without_hidden_cars(ordered)), (seed, index))
@@ -63,7 +65,9 @@ def _fill_with_cars(dice: Dice, actors: list[Actor], wanted: int, stage: tuple[R
     for _ in range(4 * wanted):
         pose, moving = car_pose(dice, road, near, far)
         car = cast_car(dice, pose, camera, conditions, moving=moving, among=actors)
-        found += car is not None and car.extent < _MAX_CAR_PX and _admit(actors, car, conditions)
+        if car is not None and car.extent < _MAX_CAR_PX and _visible(car, conditions):
+            actors.append(car)
+            found += 1
         if found == wanted:
             return
 
@@ -77,16 +81,11 @@ def _reach(camera: Camera) -> tuple[float, float]:
     return near, max(camera.focal_px * 1.8 / (MIN_SIDE_PX + 1), near + 20)
 
 
-def _admit(actors: list[Actor], actor: Actor | None, conditions: Conditions) -> bool:
-    """Add an actor to a scene where there is room for it and it can be seen."""
-    if actor is None or not MIN_SIDE_PX <= actor.extent < _MAX_SIDE_PX or actor.share_in_frame < MIN_VISIBLE:
+def _visible(actor: Actor, conditions: Conditions) -> bool:
+    """Tell whether an actor, were nobody in front of it, could be seen well enough."""
+    if not MIN_SIDE_PX <= actor.extent < _MAX_SIDE_PX or actor.share_in_frame < MIN_VISIBLE:
         return False
-    if transmission(conditions, actor.distance) < MIN_TRANSMISSION:
-        return False
-    if not all(apart(actor.plot, other.plot) for other in actors):
-        return False
-    actors.append(actor)
-    return True
+    return transmission(conditions, actor.distance) >= MIN_TRANSMISSION
 
 
 def _without_hidden_cars(ordered: list[Actor]) -> list[Actor]:
