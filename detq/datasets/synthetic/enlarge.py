@@ -16,11 +16,11 @@ __all__ = ["bands", "enlarged"]
 
 Wide = NDArray[np.uint16]
 _FACTORS = (2, 4)
-_BAND = 1 << 16
+_BAND = 1 << 17
 
 
 def bands(height: int, row_values: int, multiple: int = 1) -> Iterator[slice]:
-    """Cut a picture's rows into bands of some 65,000 values, each (but the last) a multiple of so many rows."""
+    """Cut a picture's rows into bands of some 130,000 values, each (but the last) a multiple of so many rows."""
     step = max(_BAND // (row_values * multiple), 1) * multiple
     return (slice(top, min(top + step, height)) for top in range(0, height, step))
 
@@ -53,12 +53,11 @@ def _heightened(levels: NDArray[np.uint8], factor: int, rows: slice) -> Wide:
     near = levels[np.clip(wanted, 0, len(levels) - 1)].astype(np.uint16)
     middle = near[1:-1]
     high = np.empty((len(middle), factor, *middle.shape[1:]), np.uint16)
-    for place in range(factor):
-        # How far off the row's middle, in parts of which a row has twice the factor.
-        off = 2 * place + 1 - factor
-        mixed = high[:, place]
-        np.multiply(near[2:] if off > 0 else near[:-2], np.uint16(abs(off)), out=mixed)
-        mixed += middle * np.uint16(2 * factor - abs(off))
-    high += np.uint16(factor)
-    high //= np.uint16(2 * factor)
+    # How far off the row's middle a new row is, counted in parts of which the row has twice the factor.
+    for off in range(1, factor, 2):
+        mixed = middle * np.uint16(2 * factor - off)
+        mixed += np.uint16(factor)
+        for side, other in ((-off, near[:-2]), (off, near[2:])):
+            np.add(mixed, other if off == 1 else other * np.uint16(off), out=high[:, (side + factor - 1) // 2])
+    high >>= np.uint16(factor.bit_length())
     return high.reshape(-1, *middle.shape[1:])
