@@ -135,7 +135,7 @@ def _stand(points: Doubles, pose: Pose, ahead: tuple[float, float]) -> Doubles:
     across, along = world[0] * np.asarray([[ahead[1]], [-ahead[0]]]), world[1] * np.asarray([[ahead[0]], [ahead[1]]])
     across += np.asarray([[pose.x], [pose.y]])
     np.add(across, along, out=world[:2])
-    return world.T
+    return np.asarray(world.T)
 
 
 def outlined(actors: Sequence[Actor]) -> list[Actor]:

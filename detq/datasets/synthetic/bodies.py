@@ -16,7 +16,7 @@ from detq.datasets.synthetic.canvas import Canvas
 from detq.datasets.synthetic.conditions import Colour, Conditions, mix, transmission
 from detq.datasets.synthetic.hulls import convex_hulls
 from detq.datasets.synthetic.layout import Scene
-from detq.datasets.synthetic.mesh import Material
+from detq.datasets.synthetic.mesh import Material, Mesh
 
 __all__ = ["Glow", "paint_bodies", "paint_shadows"]
 
@@ -26,6 +26,12 @@ Glow = tuple[float, float, float, Colour]
 
 _MIRRORING = np.zeros(len(M))
 _MIRRORING[[M.PAINT, M.SECOND, M.GLASS, M.CHROME]] = (0.10, 0.10, 0.30, 0.3)
+_LAMPS: dict[Material, tuple[Colour, float]] = {
+    M.HEADLAMP: ((255.0, 244.0, 214.0), 0.20),
+    M.TAIL_LAMP: ((255.0, 34.0, 22.0), 0.13),
+}
+"""What lamps shine like, and how large they look, metres."""
+
 _HEAVY = {"car", "lorry", "bus", "box"}
 
 
@@ -35,8 +41,9 @@ def paint_shadows(canvas: Canvas, scene: Scene) -> None:
     heavy = [actor for actor in scene.actors if actor.kind in _HEAVY]
     if heavy:
         _contacts(canvas, scene, heavy)
-    if conditions.shadow:
-        _sun_shadows(canvas, scene, [a for a in scene.actors if a.kind not in {"house", "rail", "gantry"}])
+    cast = [actor for actor in scene.actors if actor.kind not in {"house", "rail", "gantry"}]
+    if conditions.shadow and cast:
+        _sun_shadows(canvas, scene, cast)
 
 
 def _contacts(canvas: Canvas, scene: Scene, actors: list[Actor]) -> None:
@@ -52,28 +59,31 @@ def _contacts(canvas: Canvas, scene: Scene, actors: list[Actor]) -> None:
 
 def _sun_shadows(canvas: Canvas, scene: Scene, actors: list[Actor]) -> None:
     """Paint what bodies keep the sun from, along its rays on the ground."""
-    conditions = scene.conditions
-    cast = [(actor, _cast(scene.camera, actor, conditions.sun_direction)) for actor in actors]
+    x, y, z = scene.conditions.sun_direction
+    flat = np.concatenate([actor.world for actor in actors]).T.copy()
+    flat[0] -= flat[2] * (x / z)
+    flat[1] -= flat[2] * (y / z)
+    flat[2] = 0
+    seen = scene.camera.to_camera(flat.T)
+    ends = np.cumsum([len(actor.world) for actor in actors])
+    # A shadow that reaches the camera is left out.
+    clear = np.minimum.reduceat(seen[:, 2], [0, *ends[:-1]]) >= 1.0
+    pixels = scene.camera.to_pixels(np.maximum(seen, [-np.inf, -np.inf, 1.0]))
+    cast = [
+        (actor, _parts(actor.mesh, pixels[end - len(actor.world) : end]))
+        for actor, end in itertools.compress(zip(actors, ends.tolist(), strict=True), clear)
+    ]
     hulls = iter(convex_hulls([part for actor, parts in cast if not actor.mesh.flat for part in parts]))
     for actor, parts in cast:
-        alpha = conditions.shadow * transmission(conditions, actor.distance)
+        alpha = scene.conditions.shadow * transmission(scene.conditions, actor.distance)
         for part in parts if actor.mesh.flat else itertools.islice(hulls, len(parts)):
             canvas.polygon(part, (12.0, 14.0, 22.0), alpha)
 
 
-def _cast(camera: Camera, actor: Actor, sun: tuple[float, float, float]) -> list[Doubles]:
-    """Return the points of each part of a body's shadow in reference pixels; none where it reaches the camera."""
-    x, y, z = sun
-    flat = actor.world.copy()
-    flat[:, 0] -= flat[:, 2] * (x / z)
-    flat[:, 1] -= flat[:, 2] * (y / z)
-    flat[:, 2] = 0
-    seen = camera.to_camera(flat)
-    if seen[:, 2].min() < 1.0:
-        return []
-    pixels = camera.to_pixels(seen)
+def _parts(mesh: Mesh, pixels: Doubles) -> list[Doubles]:
+    """Return the points of each part of a shadow."""
     # Parts of one shadow would darken each other where they overlap: what has a skirt gets one outline.
-    return [pixels[part] for part in ([np.concatenate(actor.mesh.hulls)] if actor.mesh.skirt else actor.mesh.hulls)]
+    return [pixels[part] for part in ([np.concatenate(mesh.hulls)] if mesh.skirt else mesh.hulls)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,13 +210,9 @@ def _normals(a: Doubles, b: Doubles, c: Doubles) -> Doubles:
 
 def _glows(actor: Actor, facing: NDArray[np.bool_], camera: Camera) -> list[Glow]:
     found: list[Glow] = []
-    for material, colour, metres in (
-        (M.HEADLAMP, (255.0, 244.0, 214.0), 0.20),
-        (M.TAIL_LAMP, (255.0, 34.0, 22.0), 0.13),
-    ):
-        for number in np.flatnonzero(facing & (actor.mesh.materials == material)).tolist():
-            end = int(actor.mesh.sides[: number + 1].sum())
-            corners = actor.mesh.corners[end - int(actor.mesh.sides[number]) : end]
+    for face, corners in actor.mesh.lamps:
+        if facing[face]:
+            colour, metres = _LAMPS[M(actor.mesh.materials[face])]
             u, v = actor.pixels[corners].mean(axis=0).tolist()
             found.append((u, v, max(metres * camera.focal_px / actor.distance, 1.2), colour))
     return found

@@ -52,7 +52,7 @@ class Camera:
         seen = self._axes[0] * x
         seen += self._axes[1] * y
         seen += self._axes[2] * z
-        return seen.T
+        return np.asarray(seen.T)
 
     def to_pixels(self, points: Doubles) -> Doubles:
         """Project camera coordinates `(N, 3)` to reference pixels `(N, 2)`; the depths must be positive."""

@@ -73,12 +73,13 @@ class Canvas:
         drawn = self._whole_pixels(camera.to_pixels(seen)).reshape(count, corners, 2)
         inside = (drawn.max(axis=1) >= 0).all(axis=1) & (drawn.min(axis=1) < self.image.size).all(axis=1)
         flat = drawn.reshape(count, -1).tolist()
-        tones = (np.clip(colours, 0, 255) + 0.5).astype(np.int64)
-        brush = self.opaque if tones.shape[1] == 3 else self.blended
-        for number in np.flatnonzero(np.where(whole, inside, ahead.any(axis=1))).tolist():
-            polygon = flat[number] if whole[number] else self.corners(_cut(camera, quads[number]))
+        shown = np.flatnonzero(np.where(whole, inside, ahead.any(axis=1)))
+        tones = (np.clip(colours, 0, 255) + 0.5).astype(np.int64)[shown]
+        brush = (self.opaque if tones.shape[1] == 3 else self.blended).polygon
+        for number, uncut, tone in zip(shown.tolist(), whole[shown].tolist(), tones.tolist(), strict=True):
+            polygon = flat[number] if uncut else self.corners(_cut(camera, quads[number]))
             if len(polygon) > 4:
-                brush.polygon(polygon, tuple(tones[number].tolist()))
+                brush(polygon, tuple(tone))
 
     def shrink(self) -> Image.Image:
         """Return the picture at the size asked for."""

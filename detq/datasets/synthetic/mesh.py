@@ -47,6 +47,7 @@ class Mesh:
         points: float64 `(V, 3)`, metres.
         corners: int64 `(C,)`, the corners of all faces, indices into `points`, counter-clockwise seen from outside.
         sides: int64 `(F,)`, how many corners each face has.
+        lamps: the faces that are headlamps, then those that are tail lamps: number and corners.
         probes: int64 `(F, 3)`, three corners of each face that are far apart: they tell which way it looks.
         materials: int64 `(F,)`, `Material` numbers.
         fine: bool `(F,)`: a detail that is left out on small bodies.
@@ -61,6 +62,7 @@ class Mesh:
     points: Doubles
     corners: NDArray[np.int64]
     sides: NDArray[np.int64]
+    lamps: tuple[tuple[int, NDArray[np.int64]], ...]
     probes: NDArray[np.int64]
     materials: NDArray[np.int64]
     fine: NDArray[np.bool_]
@@ -152,6 +154,12 @@ class Builder:
             np.asarray(self._points, np.float64),
             np.concatenate(self._faces).astype(np.int64),
             np.asarray([len(face) for face in self._faces], np.int64),
+            tuple(
+                (number, np.asarray(self._faces[number]))
+                for kind in (Material.HEADLAMP, Material.TAIL_LAMP)
+                for number, material in enumerate(self._materials)
+                if material == kind
+            ),
             np.asarray(probes, np.int64),
             np.asarray(self._materials, np.int64),
             np.asarray(self._fine, np.bool_),

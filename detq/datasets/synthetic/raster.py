@@ -68,8 +68,9 @@ def fill_convex(owners: Owners, corners: Corners, counts: Sequence[int], numbers
     starts, stops = np.maximum(first[filled], 0), np.minimum(last[filled], width)
     lengths = stops - starts
     # All spans at once. Where they overlap, NumPy keeps the last value, which is the later polygon's.
-    places = np.repeat(rows * width + starts - (np.cumsum(lengths) - lengths), lengths)
-    places += np.arange(len(places))
+    offsets = rows * width + starts - (np.cumsum(lengths) - lengths)
+    places = np.repeat(offsets.astype(np.int32), lengths)
+    places += np.arange(len(places), dtype=np.int32)
     owners.reshape(-1)[places] = np.repeat(np.asarray(numbers, np.uint8)[which], lengths)
 
 
