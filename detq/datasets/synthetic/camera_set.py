@@ -15,8 +15,8 @@ from detq.datasets.synthetic.camera import REFERENCE
 from detq.datasets.synthetic.canvas import Canvas
 from detq.datasets.synthetic.dice import Dice
 from detq.datasets.synthetic.ground import paint_background
-from detq.datasets.synthetic.layout import Scene, compose
-from detq.datasets.synthetic.raster import Owners, find_pixels, own_pixels
+from detq.datasets.synthetic.layout import PROBE_PX, Scene, compose, find_owners
+from detq.datasets.synthetic.raster import Owners, find_pixels
 from detq.datasets.synthetic.sensor import add_glow, add_texture, expose, falling, optics
 from detq.errors import DataError
 from detq.types import GroundTruth, Sample
@@ -25,7 +25,6 @@ __all__ = ["TrafficCamera", "parse_synthetic", "traffic_camera"]
 
 _PIXELS = 2
 _VERSION = "traffic/1"
-_BODY = 255
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +103,8 @@ class TrafficCamera(Dataset):
 
     def _label(self, scene: Scene) -> _Labelled:
         cars = [actor for actor in scene.actors if actor.kind == "car"]
-        numbers = {id(actor): number for number, actor in enumerate(cars, 1)}
-        owners = own_pixels(((numbers.get(id(actor), _BODY), actor.hulls) for actor in scene.actors), self.size_px)
+        probe = scene.probe if self.size_px == PROBE_PX else None
+        owners = find_owners(scene.actors, self.size_px) if probe is None else probe
         found = [(n, find_pixels(owners, n, actor.bounds)) for n, actor in enumerate(cars, 1)]
         seen = [(number, *pixels) for number, pixels in found if pixels is not None]
         masks = np.asarray([owners == number for number, _, _ in seen], np.bool_) if self.masks else None

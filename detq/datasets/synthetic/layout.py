@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from detq.datasets.synthetic.actors import Actor, far_to_near, free, outlined, overlap
@@ -9,10 +11,10 @@ from detq.datasets.synthetic.camera import REFERENCE, Camera
 from detq.datasets.synthetic.casting import cast_car, cast_other, cast_street
 from detq.datasets.synthetic.conditions import Conditions, sample_conditions, transmission
 from detq.datasets.synthetic.dice import Dice
-from detq.datasets.synthetic.raster import Box, count_pixels, find_pixels, own_pixels
+from detq.datasets.synthetic.raster import Box, Owners, count_pixels, find_pixels, own_pixels
 from detq.datasets.synthetic.roads import Road, car_pose, sample_camera, sample_road
 
-__all__ = ["MIN_SIDE_PX", "MIN_TRANSMISSION", "MIN_VISIBLE", "Scene", "compose"]
+__all__ = ["MIN_SIDE_PX", "MIN_TRANSMISSION", "MIN_VISIBLE", "PROBE_PX", "Scene", "compose", "find_owners"]
 
 MIN_SIDE_PX = 14
 MIN_VISIBLE = 0.2
@@ -21,7 +23,9 @@ _MOST_CARS = 24
 _MAX_SIDE_PX = 1400
 _MAX_CAR_PX = 420
 _EMPTY = 0.035
-_LAYOUT, _PROBE = 1, (640, 360)
+_LAYOUT = 1
+PROBE_PX = (640, 360)
+OTHERS = 255
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +36,8 @@ class Scene:
         road, camera, conditions: see there.
         actors: from far to near, in the order to paint them.
         entropy: the seed and number that it was made from.
+        probe: who is seen where in a frame of `PROBE_PX`, cars numbered from 1 and other bodies `OTHERS`; None where
+            somebody was taken out after it had been found.
     """
 
     road: Road
@@ -39,6 +45,7 @@ class Scene:
     conditions: Conditions
     actors: tuple[Actor, ...]
     entropy: tuple[int, int]
+    probe: Owners | None
 
 
 def compose(seed: int, index: int) -> Scene:
@@ -55,7 +62,15 @@ def compose(seed: int, index: int) -> Scene:
             actors.append(other)
     _fill_with_cars(dice, actors, wanted, (road, camera, conditions))
     ordered = outlined(far_to_near(actors, camera))
-    return Scene(road, camera, conditions, tuple(_without_hidden_cars(ordered)), (seed, index))
+    owners = find_owners(ordered, PROBE_PX)
+    kept = _without_hidden_cars(ordered, owners)
+    return Scene(road, camera, conditions, tuple(kept), (seed, index), owners if len(kept) == len(ordered) else None)
+
+
+def find_owners(actors: Sequence[Actor], size: tuple[int, int]) -> Owners:
+    """Return who is seen at each pixel: cars are numbered from 1, far ones first, other bodies are all `OTHERS`."""
+    numbers = itertools.count(1)
+    return own_pixels(((next(numbers) if a.kind == "car" else OTHERS, a.hulls) for a in actors), size)
 
 
 def _fill_with_cars(dice: Dice, actors: list[Actor], wanted: int, stage: tuple[Road, Camera, Conditions]) -> None:
@@ -88,15 +103,13 @@ def _visible(actor: Actor, conditions: Conditions) -> bool:
     return transmission(conditions, actor.distance) >= MIN_TRANSMISSION
 
 
-def _without_hidden_cars(ordered: list[Actor]) -> list[Actor]:
+def _without_hidden_cars(ordered: list[Actor], owners: Owners) -> list[Actor]:
     """Leave out cars of which too little can be seen, so that no visible car is unlabelled and no label unfair."""
-    numbers = {id(actor): n for n, actor in enumerate((a for a in ordered if a.kind == "car"), 1)}
-    owners = own_pixels(((numbers.get(id(a), 0), a.hulls) for a in ordered), _PROBE)
+    numbers = itertools.count(1)
     kept = []
     for place, actor in enumerate(ordered, 1):
-        number = numbers.get(id(actor))
-        if number is not None:
-            found = find_pixels(owners, number, actor.bounds)
+        if actor.kind == "car":
+            found = find_pixels(owners, next(numbers), actor.bounds)
             if found is None or not _enough(actor, found, ordered[place:]):
                 continue
         kept.append(actor)
@@ -106,7 +119,7 @@ def _without_hidden_cars(ordered: list[Actor]) -> list[Actor]:
 def _enough(actor: Actor, found: tuple[Box, int], nearer: list[Actor]) -> bool:
     """Tell whether a car whose visible pixels were found is seen well enough to ask a detector for it."""
     (x1, y1, x2, y2), count = found
-    if max(x2 - x1, y2 - y1) * REFERENCE[0] < MIN_SIDE_PX * _PROBE[0]:
+    if max(x2 - x1, y2 - y1) * REFERENCE[0] < MIN_SIDE_PX * PROBE_PX[0]:
         return False
     if actor.share_in_frame == 1 and not any(overlap(actor.bounds, other.bounds) for other in nearer):
         return True
@@ -114,11 +127,11 @@ def _enough(actor: Actor, found: tuple[Box, int], nearer: list[Actor]) -> bool:
     # Counting is dear and seldom needed: most cars show enough for all of the box around them.
     if count >= MIN_VISIBLE * _room(actor.bounds) / share:
         return True
-    whole = count_pixels(actor.hulls, _PROBE) / share
+    whole = count_pixels(actor.hulls, PROBE_PX) / share
     return count >= MIN_VISIBLE * whole
 
 
 def _room(bounds: tuple[float, float, float, float]) -> float:
     """Return more pixels of the probe than what has these bounds can cover."""
     x1, y1, x2, y2 = bounds
-    return (max((x2 - x1) * _PROBE[0] / REFERENCE[0], 0) + 2) * (max((y2 - y1) * _PROBE[1] / REFERENCE[1], 0) + 2)
+    return (max((x2 - x1) * PROBE_PX[0] / REFERENCE[0], 0) + 2) * (max((y2 - y1) * PROBE_PX[1] / REFERENCE[1], 0) + 2)

@@ -21,7 +21,6 @@ Box = tuple[int, int, int, int]
 Bounds = tuple[float, float, float, float]
 _SUBPIXELS = 16
 _HALF = _SUBPIXELS // 2
-_FAR = 1 << 20
 
 
 def own_pixels(silhouettes: Iterable[tuple[int, Sequence[Doubles]]], size: tuple[int, int]) -> Owners:
@@ -58,35 +57,35 @@ def fill_convex(owners: Owners, corners: Corners, counts: Sequence[int], numbers
     following = np.arange(1, len(corners) + 1)
     following[ends - 1] = ends - counts
     edge, row, column = _crossings(corners, corners[following], height)
+    if not len(edge):
+        return
     slot = polygon[edge] * height + row
-    first = np.full(len(counts) * height, _FAR)
-    last = np.full(len(counts) * height, -_FAR)
-    np.minimum.at(first, slot, column)
-    np.maximum.at(last, slot, column)
-    filled = np.flatnonzero((last > 0) & (first < width) & (first < last))
-    which, rows = np.divmod(filled, height)
-    starts, stops = np.maximum(first[filled], 0), np.minimum(last[filled], width)
-    lengths = stops - starts
+    order = np.argsort(slot, kind="stable")
+    slot, column = slot[order], column[order]
+    heads = np.flatnonzero(np.diff(slot, prepend=-1))
+    first = np.maximum(np.minimum.reduceat(column, heads), 0)
+    last = np.minimum(np.maximum.reduceat(column, heads), width)
+    filled = first < last
+    which, rows = np.divmod(slot[heads[filled]], height)
+    starts, lengths = first[filled], (last - first)[filled]
     # All spans at once. Where they overlap, NumPy keeps the last value, which is the later polygon's.
-    offsets = rows * width + starts - (np.cumsum(lengths) - lengths)
-    places = np.repeat(offsets.astype(np.int32), lengths)
-    places += np.arange(len(places), dtype=np.int32)
+    places = np.repeat(rows * width + starts - (np.cumsum(lengths) - lengths), lengths)
+    places += np.arange(len(places))
     owners.reshape(-1)[places] = np.repeat(np.asarray(numbers, np.uint8)[which], lengths)
 
 
 def _crossings(start: Corners, end: Corners, height: int) -> tuple[Whole, Whole, Whole]:
     """Return, for every edge and every row whose centre line it crosses: edge, row, first column right of it."""
-    low, high = np.minimum(start[:, 1], end[:, 1]), np.maximum(start[:, 1], end[:, 1])
+    (x, y), (end_x, end_y) = start.T, end.T
+    low, high = np.minimum(y, end_y), np.maximum(y, end_y)
     top = np.clip(-((_HALF - low) // _SUBPIXELS), 0, height)
     count = np.maximum(np.clip(-((_HALF - high) // _SUBPIXELS), 0, height) - top, 0)
     edge = np.repeat(np.arange(len(start)), count)
-    row = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + top[edge]
+    row = np.arange(len(edge)) + (top - (np.cumsum(count) - count))[edge]
     # The column is the ceiling of (x - half) / 16 where the edge crosses the row's centre, all in whole numbers.
-    rise = (high - low)[edge]
-    run = np.where(end[:, 1] > start[:, 1], end[:, 0] - start[:, 0], start[:, 0] - end[:, 0])[edge]
-    x, y = start[edge, 0], start[edge, 1]
-    centre = row * _SUBPIXELS + _HALF
-    column = -((_HALF * rise - x * rise - (centre - y) * run) // (_SUBPIXELS * rise))
+    rise, run = high - low, np.where(end_y > y, end_x - x, x - end_x)
+    constant = (_HALF - x) * rise + y * run
+    column = -((constant[edge] - (row * _SUBPIXELS + _HALF) * run[edge]) // (_SUBPIXELS * rise)[edge])
     return edge, row, column
 
 
