@@ -26,6 +26,7 @@ COMMANDS = {
     "predict": "detq.cli.predict:predict_command",
     "train": "detq.cli.train:train_command",
     "convert": "detq.cli.convert:convert_command",
+    "profile": "detq.cli.profile:profile_command",
     "import-detectron2": "detq.cli.import_detectron2:import_detectron2_command",
     "export": "detq.cli.export:export_command",
     "quantize": "detq.cli.quantize:quantize_command",

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from detq.measure.split import Marks, Split, watching
 from detq.types import Detections, Sample
 
-__all__ = ["Latency", "Measured", "interleave", "percentiles", "variant_order"]
+__all__ = ["Latency", "Measured", "interleave", "no_collection", "percentiles", "variant_order"]
 
 _COLLECT_EVERY = 100
 
@@ -108,7 +108,7 @@ def _interleave(
         measured = []
         for predict in predictors.values():
             _prepare(predict, sample.image)
-        with _no_collection():
+        with no_collection():
             for order, name in enumerate(variant_order(names, seed, index)):
                 start = time.perf_counter_ns()
                 detections = predictors[name](sample.image)
@@ -129,7 +129,8 @@ def _prepare(predict: Predict, image: NDArray[np.uint8]) -> None:
 
 
 @contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
+def no_collection() -> Iterator[None]:
+    """Keep Python's garbage collector off while the block runs."""
     enabled = gc.isenabled()
     gc.disable()
     try:

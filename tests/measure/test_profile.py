@@ -1,0 +1,141 @@
+"""Where the time of variants goes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from detq.measure.profile import profile_variants
+from detq.measure.stages import ORDER, StageClock, watching_stages
+from detq.predictor import build_predictor
+from detq.quantization.scripted import quiet_torchscript
+from detq.report.profile import draw_profile, profile_tables
+
+GLUE = {"transform", "proposals", "box_pool", "postprocess", "paste"}
+LAYERS = {"backbone", "rpn_head", "box_head"}
+
+
+@pytest.fixture(scope="module")
+def predictors(fp32_predictor):
+    """Eager fp32 and the staged detector that needs no compiler."""
+    staged = build_predictor("fasterrcnn_mobilenet_v3_large_320_fpn-channels_last_fp32", weights="random")
+    return {one.variant.id: one for one in (fp32_predictor, staged)}
+
+
+@pytest.fixture(scope="module")
+def profile(predictors, noise):
+    """Both on two images, one thread."""
+    return profile_variants(predictors, [noise, noise[::-1]], threads=[1])
+
+
+def test_eager_and_staged_detectors_divide_into_the_same_stages(profile):
+    """One set of names everywhere, in the order in which the stages run, and shares that add up to all of the time."""
+    for cost in profile.variants:
+        assert set(cost.stages) == GLUE | LAYERS
+        assert list(cost.stages) == sorted(cost.stages, key=ORDER.index)
+        assert sum(stage.share for stage in cost.stages.values()) == pytest.approx(1)
+        assert min(stage.median_ms for stage in cost.stages.values()) > 0
+        assert {name for name, stage in cost.stages.items() if stage.gmacs} == LAYERS
+
+
+def test_both_count_the_same_work_and_see_the_same_proposals(profile):
+    """The layers are the same; the staged detector pads proposals to multiples of 64, which its box head computes."""
+    eager, staged = profile.variants
+    for name in ("backbone", "rpn_head"):
+        assert staged.stages[name].gmacs == pytest.approx(eager.stages[name].gmacs, rel=0.01)
+    assert eager.stages["box_head"].gmacs <= staged.stages["box_head"].gmacs
+    assert eager.proposals == staged.proposals > 0
+    assert eager.speedup == 1
+    assert eager.times_limit > 1
+
+
+def test_the_limits_are_measured_for_each_number_of_threads(profile):
+    """A plain product in fp32 always works, and what a stage reaches is held against its own precision's."""
+    limits = profile.limits[1]
+    assert set(limits) <= {"fp32", "bf16", "int8"}
+    found = profile.variants[0].stages["backbone"]
+    assert found.precision == "fp32"
+    assert found.of_limit == pytest.approx(found.gmacs_per_s / limits["fp32"])
+
+
+def test_watching_leaves_no_trace(predictors):
+    """Hooks and wrapped steps are gone when the block ends, so that later timings are not disturbed."""
+    for predictor in predictors.values():
+        before = dict(getattr(predictor.module, "steps", {}))
+        with watching_stages(predictor.module) as clock:
+            assert clock is not None
+        assert dict(getattr(predictor.module, "steps", {})) == before
+        for child in predictor.module.modules():
+            assert not child._forward_hooks
+            assert not child._forward_pre_hooks
+
+
+def test_a_script_module_is_not_divided():
+    """Script modules take no hooks that could be trusted; their time is reported whole."""
+    with quiet_torchscript():
+        script = torch.jit.script(torch.nn.ReLU())
+    with watching_stages(script) as clock:
+        assert clock is None
+
+
+def test_a_stage_inside_another_counts_for_itself_alone():
+    """`rpn` contains `rpn_head`: the head's time is not counted twice."""
+    clock = StageClock()
+    clock.start()
+    clock.enter("proposals")
+    clock.enter("rpn_head")
+    time.sleep(0.02)
+    clock.leave("rpn_head")
+    clock.leave("proposals")
+    elapsed_ms, stages = clock.stop()
+    assert stages["rpn_head"] >= 20
+    assert stages["proposals"] < 15
+    assert sum(stages.values()) == pytest.approx(elapsed_ms)
+
+
+def test_tables_and_picture_show_every_variant_and_stage(profile, tmp_path):
+    """The first table has a row a variant; then each variant has one of its own; the picture is a real PNG."""
+    summary, *each = profile_tables(profile)
+    assert [row[0] for row in summary.rows] == [cost.variant for cost in profile.variants]
+    assert [[row[0] for row in table.rows] for table in each] == [list(cost.stages) for cost in profile.variants]
+    draw_profile(profile, tmp_path / "stages.png")
+    assert (tmp_path / "stages.png").read_bytes().startswith(b"\x89PNG")
+
+
+def _detq(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "detq", "profile", *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def test_the_command_prints_json_alone():
+    """`--json` is for programs: nothing else is on standard output, and the machine is described."""
+    done = _detq(
+        "fasterrcnn_mobilenet_v3_large_320_fpn-fp32", "--weights", "random", "--data", "synthetic:traffic?n=1", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["format"] == "detq-profile/1"
+    assert set(found["variants"][0]["stages"]) == GLUE | LAYERS
+    assert found["machine_class"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["fp32", "--picture", "stages.gif"], "--picture stages.gif: expected a name that ends in .png, .svg, .pdf"),
+        (["fp33"], "unknown variant"),
+        (["fp32", "--threads", "1000"], "--threads 1000: expected 1 to"),
+    ],
+)
+def test_a_mistake_is_one_sentence_before_anything_is_built(arguments, expected):
+    """Exit code 2, and no traceback."""
+    done = _detq(*arguments)
+    assert done.returncode == 2
+    assert expected in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
