@@ -22,6 +22,7 @@ from detq.bench.suite import Suite
 from detq.bench.tables import render_comparison
 from detq.errors import DetqError
 from detq.gate import Outcome, render
+from detq.variants import Variant, find_variant
 
 __all__ = ["BenchSession"]
 
@@ -94,13 +95,13 @@ class BenchSession:
         """Make one test a variant of every test that asks for `detq_variant`."""
         if FIXTURE not in metafunc.fixturenames:
             return
-        parameters = [
-            pytest.param(
-                variant.id, id=variant.id, marks=pytest.mark.benchmark(timer=virtual_clock, group=variant.model)
-            )
-            for variant in self.settings.variants
-        ]
-        metafunc.parametrize(FIXTURE, parameters)
+        metafunc.parametrize(FIXTURE, [self._parameter(variant) for variant in self.settings.variants])
+
+    def _parameter(self, variant: Variant) -> Any:
+        marks = [pytest.mark.benchmark(timer=virtual_clock, group=variant.model)]
+        if reason := self.settings.left_out(variant):
+            marks.append(pytest.mark.skip(reason=reason))
+        return pytest.param(variant.id, id=variant.id, marks=marks)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Note which variants are left after deselection.
@@ -111,7 +112,13 @@ class BenchSession:
         timed = [item for item in session.items if {FIXTURE, "detq_replay"} <= set(getattr(item, "fixturenames", ()))]
         if timed and not self._config.pluginmanager.has_plugin("benchmark"):
             raise pytest.UsageError("detq's benchmarks need pytest-benchmark; run without `-p no:benchmark`")
-        self._selected = [str(item.callspec.params[FIXTURE]) for item in timed if isinstance(item, pytest.Function)]
+        chosen = [item for item in timed if isinstance(item, pytest.Function)]
+        variants = [str(item.callspec.params[FIXTURE]) for item in chosen if not self._is_left_out(item)]
+        self._selected = variants
+
+    def _is_left_out(self, item: pytest.Function) -> bool:
+        """Whether it is this plugin that skips a test; a skip of anybody else's is the gate's to notice."""
+        return self.settings.left_out(find_variant(str(item.callspec.params[FIXTURE]))) is not None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
