@@ -40,8 +40,8 @@ def _gather() -> dict[str, Any]:
                 "name": model.name,
                 "masks": model.has_masks,
                 "packaged_weights": model.checkpoint is not None,
-                "packaged_weights_installed": model.checkpoint is not None
-                and (CHECKPOINTS / model.checkpoint).is_file(),
+                "packaged_weights_installed": model.packaged
+                and all((CHECKPOINTS / name).is_file() for name in model.checkpoints),
                 "coco_weights": model.coco_weights,
                 "detectron2_config": model.config,
             }

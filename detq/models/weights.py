@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
@@ -32,11 +32,13 @@ class WeightsSource:
         kind: "packaged", "file", "coco", "random", or "own" (a user's own detector brings its own).
         path: the file, for "packaged" and "file".
         seed: for "random".
+        mask_path: the file of a mask head that is laid over it, for "packaged" models with masks.
     """
 
     kind: str
     path: str | None = None
     seed: int | None = None
+    mask_path: str | None = None
 
     def describe(self) -> str:
         """Return what a report says about it; no folder is named, so that reports can be shared."""
@@ -44,7 +46,12 @@ class WeightsSource:
             return f"random (seed {self.seed}): for timing only"
         if self.kind == "coco":
             return "torchvision COCO_V1"
-        return f"{self.kind}: {Path(self.path).name}" if self.path else self.kind
+        return f"{self.kind}: {' + '.join(path.name for path in self.paths)}" if self.paths else self.kind
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All files that the parameters are in."""
+        return tuple(Path(path) for path in (self.path, self.mask_path) if path is not None)
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,8 @@ def parse_weights(text: str | None, spec: ModelSpec, seed: int = 0) -> WeightsSo
     if text is not None and word != "packaged":
         return WeightsSource("file", path=text)
     if spec.checkpoint is not None:
-        return WeightsSource("packaged", path=str(CHECKPOINTS / spec.checkpoint))
+        head = None if spec.mask_checkpoint is None else str(CHECKPOINTS / spec.mask_checkpoint)
+        return WeightsSource("packaged", path=str(CHECKPOINTS / spec.checkpoint), mask_path=head)
     if word == "packaged":
         raise WeightsError(f"--weights packaged: no checkpoint for {spec.name} comes with detq; give a file or coco")
     return WeightsSource("own" if spec.own else "coco")
@@ -179,12 +187,15 @@ def _load_file(spec: ModelSpec, source: WeightsSource, classes: Sequence[str] | 
     from detq.models.state import count_classes, fit, read_state
 
     path = Path(str(source.path))
-    if source.kind == "packaged" and not path.is_file():
+    missing = [part.name for part in source.paths if not part.is_file()]
+    if source.kind == "packaged" and missing:
         raise WeightsError(
-            f"the packaged checkpoint {path.name} is not in this installation; install detq again, or use "
+            f"the packaged checkpoint {missing[0]} is not in this installation; install detq again, or use "
             "--weights FILE"
         )
     state = read_state(path)
+    if source.mask_path is not None:
+        state = replace(state, tensors={**state.tensors, **read_state(Path(source.mask_path)).tensors})
     _check_origin(state, spec)
     number = count_classes(state.tensors, spec) or 2
     module = build_module(spec, number, config=state.config)

@@ -8,10 +8,13 @@ from types import MappingProxyType
 
 from detq.errors import unknown_name
 
-__all__ = ["CHECKPOINT", "MODELS", "ModelSpec", "find_model"]
+__all__ = ["CHECKPOINT", "MASK_CHECKPOINT", "MODELS", "ModelSpec", "find_model"]
 
 CHECKPOINT = "car_fasterrcnn_mobilenet_v3_large_fpn.safetensors"
 """File name of the packaged car detector, in `detq/models/checkpoints/`."""
+
+MASK_CHECKPOINT = "car_maskrcnn_mobilenet_v3_large_fpn_mask_head.safetensors"
+"""File name of the packaged mask head, which was trained on top of that detector and comes with nothing else."""
 
 _DETECTION = "torchvision.models.detection"
 _ROI_CLASSES = "roi_heads.box_predictor.cls_score.weight"
@@ -28,6 +31,7 @@ class ModelSpec:
         has_masks: it predicts instance masks beside boxes.
         frozen_norm: its backbone's batch norm is `FrozenBatchNorm2d`, as in torchvision's pretrained form.
         checkpoint: file name of the packaged checkpoint that fits it, or None.
+        mask_checkpoint: file name of the packaged mask head to be laid over `checkpoint`, or None.
         class_key: the parameter whose first dimension counts the classes, background included.
         rows_per_class: rows of that parameter a class (anchors a location in one-stage heads).
         own: it is a user's own detector, named as `package.module:callable`.
@@ -40,6 +44,7 @@ class ModelSpec:
     has_masks: bool = False
     frozen_norm: bool = True
     checkpoint: str | None = None
+    mask_checkpoint: str | None = None
     class_key: str = _ROI_CLASSES
     rows_per_class: int = 1
     own: bool = False
@@ -49,6 +54,11 @@ class ModelSpec:
     def packaged(self) -> bool:
         """Whether a checkpoint for it comes with detq."""
         return self.checkpoint is not None
+
+    @property
+    def checkpoints(self) -> tuple[str, ...]:
+        """The file names of all that comes with detq for it."""
+        return tuple(name for name in (self.checkpoint, self.mask_checkpoint) if name is not None)
 
 
 def _detectron2(name: str, config: str, *, has_masks: bool = False) -> ModelSpec:
@@ -77,6 +87,8 @@ MODELS: tuple[ModelSpec, ...] = (
         "maskrcnn_mobilenet_v3_large_fpn",
         "detq.models.maskrcnn_mobilenet:maskrcnn_mobilenet_v3_large_fpn",
         has_masks=True,
+        checkpoint=CHECKPOINT,
+        mask_checkpoint=MASK_CHECKPOINT,
     ),
     ModelSpec(
         "maskrcnn_resnet50_fpn",

@@ -146,7 +146,8 @@ def _with_masks(
     for side, colour in sides:
         if side is not None and side.masks is not None and len(side):
             picture = np.array(canvas) if picture is None else picture
-            paint_masks(picture, side.masks, colour, zoom=zoom, line=line)
+            width = line * 2 + 1 if colour is REFERENCE_COLOUR else line  # as wide as their frames
+            paint_masks(picture, side.masks, colour, zoom=zoom, line=width)
     return canvas if picture is None else Image.fromarray(picture)
 
 

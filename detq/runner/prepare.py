@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import detq
@@ -175,7 +174,8 @@ def settings_of(config: RunConfig, prepared: Prepared) -> dict[str, Any]:
 
 
 def _weights_hash(source: WeightsSource) -> str | None:
-    if source.path is None:
-        return None
-    with Path(source.path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    hashes = []
+    for path in source.paths:
+        with path.open("rb") as stream:
+            hashes.append(hashlib.file_digest(stream, "sha256").hexdigest())
+    return "+".join(hashes) or None

@@ -32,7 +32,7 @@ class Start:
         module: torchvision's module, every parameter trainable, in eval mode.
         classes: torchvision's label k is `classes[k - 1]`.
         source: where its parameters come from.
-        sha256: of the weights' file, or None without one.
+        sha256: of the weights' file, of several with "+" between them, or None without one.
         fresh: the parts that start with random parameters: "", "the predictor", "the mask head", "all but the backbone"
             or "everything".
     """
@@ -81,7 +81,7 @@ def _load(config: TrainConfig, spec: ModelSpec, classes: Sequence[str]) -> Start
         start = _from_file(config, spec, source, classes)
     else:
         loaded = load_model(spec, source, config.classes)
-        sha256 = file_sha256(Path(source.path)) if source.path else None
+        sha256 = "+".join(map(file_sha256, source.paths)) or None
         start = Start(loaded.module, loaded.classes, source, sha256)
     return start
 

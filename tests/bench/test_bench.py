@@ -80,6 +80,7 @@ def test_models_are_the_packaged_ones_unless_chosen(tmp_path):
     assert choose_models(None, project) == (
         "fasterrcnn_mobilenet_v3_large_fpn",
         "fasterrcnn_mobilenet_v3_large_320_fpn",
+        "maskrcnn_mobilenet_v3_large_fpn",
     )
     with_weights = [model.name for model in MODELS if model.packaged or model.coco_weights]
     assert list(choose_models("all", project)) == with_weights

@@ -56,6 +56,17 @@ def test_a_box_outside_the_image_has_an_empty_mask(box):
     assert not paste_masks(_probabilities(1), np.asarray([box], np.float32), SIZE).any()
 
 
+def test_torchs_threads_are_left_as_they_were():
+    """Pasting uses one, whatever the caller uses."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    try:
+        paste_masks(_probabilities(2), np.asarray([[0, 0, 60, 60]] * 2, np.float32), SIZE)
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_no_masks_are_an_ordinary_case():
     """The shape says of what size they would have been."""
     assert paste_masks(np.zeros((0, 28, 28)), np.zeros((0, 4)), SIZE).shape == (0, *SIZE)
@@ -84,8 +95,9 @@ def test_beyond_all_bounds_only_the_visible_pixels_are_computed(length, start, a
 def test_a_hundred_masks_of_a_large_photo_are_pasted_ten_times_as_fast_as_torchvision_does():
     """The same masks, the same pixels, in the same run; the best of a few tries, because machines are busy."""
     rng, size = np.random.default_rng(0), (1365, 2048)
-    corners = np.sort(rng.uniform(0, 1, (100, 2, 2)), axis=1).reshape(100, 4)
-    boxes = (corners * [size[1], size[0], size[1], size[0]]).astype(np.float32)
+    sides = rng.uniform(20, 500, (100, 2))
+    corners = rng.uniform(0, 1, (100, 2)) * (np.asarray(size[::-1]) - sides)
+    boxes = np.concatenate([corners, corners + sides], axis=1).astype(np.float32)
     probabilities = _probabilities(100)
 
     def seconds(paste):

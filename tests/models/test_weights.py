@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -256,3 +257,13 @@ def test_a_packaged_checkpoint_that_is_missing_is_one_sentence(tmp_path):
     """A broken installation is not a traceback."""
     with pytest.raises(WeightsError, match="not in this installation"):
         load_model(FPN, WeightsSource("packaged", path=str(tmp_path / "car.safetensors")))
+
+
+def test_a_packaged_mask_head_that_is_missing_is_named(tmp_path):
+    """The car detector alone is there, which is not enough for masks."""
+    spec = find_model("maskrcnn_mobilenet_v3_large_fpn")
+    source = parse_weights(None, spec)
+    assert source.describe() == f"packaged: {spec.checkpoint} + {spec.mask_checkpoint}"
+    broken = dataclasses.replace(source, mask_path=str(tmp_path / "head.safetensors"))
+    with pytest.raises(WeightsError, match=r"head\.safetensors is not in this installation"):
+        load_model(spec, broken)
