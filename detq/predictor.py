@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from detq.engine.calibration import Calibration, CalibrationChoice, missing
+from detq.errors import QuantizationError
 from detq.masks import InstanceMasks, Masks, PastedMasks
 from detq.types import Detections
 from detq.variants import Variant, find_variant
@@ -16,7 +18,6 @@ from detq.variants import Variant, find_variant
 if TYPE_CHECKING:
     from torch import nn
 
-    from detq.engine.calibration import Calibration
     from detq.models.weights import LoadedModel, WeightsSource
     from detq.quantization.proof import Proof
     from detq.quantization.recipes import RecipeSpec
@@ -156,7 +157,7 @@ def build_predictor(
     classes: Sequence[str] | None = None,
     seed: int = 0,
     prove_on: Image | Sequence[Image] | None = None,
-    calibration: Calibration | None = None,
+    calibration: Calibration | CalibrationChoice | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Predictor:
     """Build a variant: the detector, its weights, the recipe, and on request the proof of what runs in int8.
@@ -168,7 +169,8 @@ def build_predictor(
         seed: of random weights.
         prove_on: an image to prove the variant with, uint8 `(height, width, 3)`, RGB, which shows objects; or several,
             of which the first that gives the int8 layers work is taken.
-        calibration: images for static int8; by default rendered frames, for the packaged weights only.
+        calibration: images for static int8, or how to draw them; by default rendered frames, for the packaged weights
+            only. Recipes without static int8 take no notice.
         say: is told what takes long (calibrating, compiling), and why.
 
     Raises:
@@ -185,7 +187,9 @@ def build_predictor(
     if recipe.plan is None:
         module = apply(loaded.module).eval()
     else:
-        drawn = calibration or _default_calibration(recipe, loaded)
+        drawn = calibration
+        if recipe.calibrates and not isinstance(drawn, Calibration):
+            drawn = _draw(drawn or CalibrationChoice(), recipe, loaded)
         module = apply(loaded.module, recipe.plan, calibration=drawn, say=say)
     proof = None
     if prove_on is not None:
@@ -194,11 +198,15 @@ def build_predictor(
     return Predictor(module, chosen, loaded, fp32_weight_bytes=before, proof=proof)
 
 
-def _default_calibration(recipe: RecipeSpec, loaded: LoadedModel) -> Calibration | None:
-    """Return the packaged calibration for weights that know its images; others have to be told."""
-    from detq.engine.calibration import packaged_calibration
+def _draw(choice: CalibrationChoice, recipe: RecipeSpec, loaded: LoadedModel) -> Calibration:
+    """Return the images of a choice.
 
-    return packaged_calibration() if recipe.calibrates and loaded.source.kind in {"packaged", "random"} else None
+    Raises:
+        QuantizationError: none were named, and the weights do not know rendered frames.
+    """
+    if not choice.suits(loaded.source.kind):
+        raise QuantizationError(missing([recipe.name]))
+    return choice.draw()
 
 
 def _prove(module: nn.Module, images: Sequence[Image], **what: Any) -> Proof:

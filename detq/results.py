@@ -179,6 +179,7 @@ class RunResult:
         score: least score of a detection in the report's metrics.
         iou: least IoU of a match there.
         variants: by recipe, fp32 first.
+        calibration: what static int8 took its ranges from (data, identity, images, seed, observer), or None.
         proposals: None for models without region proposals.
         overhead: "inference_fp32_s" of all images; "loading_s" and "writing_s" of the last session; "metrics_s"; and
             "share_of_fp32", what the three add to fp32's inference.
@@ -197,6 +198,7 @@ class RunResult:
     score: float
     iou: float
     variants: dict[str, VariantResult]
+    calibration: dict[str, Any] | None = None
     proposals: Proposals | None = None
     overhead: dict[str, float] = field(default_factory=dict)
     pictures: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ from detq.errors import UnsupportedError, unknown_name
 from detq.models.zoo import MODELS, ModelSpec, find_model
 from detq.quantization.recipes import RECIPES, REFERENCE, RecipeSpec, find_recipe
 
-__all__ = ["UNSUPPORTED", "VARIANTS", "Variant", "find_variant", "variants_of"]
+__all__ = ["UNSUPPORTED", "VARIANTS", "Variant", "find_variant", "split_by_calibration", "variants_of"]
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,20 @@ def variants_of(model: str, recipes: str | Iterable[str] | None = None) -> tuple
     named = recipes.split(",") if isinstance(recipes, str) else recipes
     names = [name.strip() for name in named if name.strip()]
     return tuple(_checked(Variant(spec.name, find_recipe(name).name)) for name in dict.fromkeys([REFERENCE, *names]))
+
+
+def split_by_calibration(
+    variants: Iterable[Variant], *, possible: bool
+) -> tuple[tuple[Variant, ...], tuple[Variant, ...]]:
+    """Return the variants that can be built, and those that lack calibration images.
+
+    Args:
+        variants: which.
+        possible: there are images to calibrate with.
+    """
+    every = tuple(variants)
+    without = tuple(variant for variant in every if variant.recipe_spec.calibrates and not possible)
+    return tuple(variant for variant in every if variant not in without), without
 
 
 def _checked(variant: Variant) -> Variant:

@@ -28,6 +28,7 @@ LAYERS = (
     ("predictor", "predictions", "model_files"),
     ("torchscript",),
     ("measure",),
+    ("sensitivity",),
     ("training",),
     ("results",),
     ("baseline", "report"),

@@ -25,6 +25,10 @@ class Progress:
         self._start = time.monotonic()
         self._write(f"detq: {title}", fresh=True)
 
+    def say(self, sentence: str) -> None:
+        """Say what takes long at the moment."""
+        self._write(f"detq:   {sentence}", fresh=True)
+
     def update(self, done: int, total: int) -> None:
         """Say that `done` of `total` images are measured, if it is time to."""
         live = self._reporter is not None and self._reporter.isatty

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from detq.engine.calibration import CalibrationChoice, missing
 from detq.errors import DetqError, UnknownNameError, unknown_name
 from detq.gate.tolerances import Tolerances, tolerances_from
+from detq.models.weights import parse_weights
 from detq.models.zoo import MODELS, find_model
 from detq.quantization.plan import DENSE_STAGES
 from detq.variants import Variant, variants_of
@@ -37,6 +39,7 @@ class Project:
         data: what `open_dataset` understands; None for detq's synthetic benchmark frames.
         weights: like `--weights` of `detq run`; None for each model's own default.
         classes: names of the labels, for weights that bring none.
+        calibration: images for static int8; None for rendered frames, which only the packaged weights know.
         gate: how much worse a figure may get.
     """
 
@@ -45,6 +48,7 @@ class Project:
     data: str | None = None
     weights: str | None = None
     classes: tuple[str, ...] | None = None
+    calibration: str | None = None
     gate: Tolerances = field(default_factory=Tolerances)
 
     @property
@@ -88,12 +92,21 @@ class Settings:
         """All variants of the chosen models, each model's fp32 first."""
         return tuple(variant for model in self.models for variant in variants_of(model))
 
+    @property
+    def calibration(self) -> CalibrationChoice:
+        """What static int8 takes its ranges from."""
+        return CalibrationChoice(self.project.calibration)
+
     def left_out(self, variant: Variant) -> str | None:
         """Return why a variant does not run in this session, or None if it does.
 
         Compiling a model for all recipes takes minutes where nothing is cached. As tests, the benchmarks do it for the
-        smallest of the packaged models; when times count, or the models were chosen, for all.
+        smallest of the packaged models; when times count, or the models were chosen, for all. Static int8 needs images
+        to calibrate with.
         """
+        source = parse_weights(self.weights or self.project.weights, variant.model_spec)
+        if variant.recipe_spec.calibrates and not self.calibration.suits(source.kind):
+            return f"{missing([variant.recipe])}, or [tool.detq] calibration"
         if self.timing or not self.every_model or variant.model in {SMALLEST, *(self.project.models or ())}:
             return None
         if not _compiles(variant):
@@ -137,6 +150,7 @@ def _project(table: Mapping[str, Any], root: Path, where: str) -> Project:
         data=table.get("data"),
         weights=table.get("weights"),
         classes=tuple(map(str, table["classes"])) if "classes" in table else None,
+        calibration=table.get("calibration"),
         gate=tolerances_from(table.get("gate", {})),
     )
 

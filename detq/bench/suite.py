@@ -107,7 +107,15 @@ class Suite:
         # Weights that were named for this run find what is in its images, whether or not their file says so.
         classes = settings.project.classes or (dataset.classes if settings.weights else None)
         return {
-            recipe: self._build(Variant(model, recipe), weights=weights, classes=classes, seed=SEED, prove_on=image)
+            recipe: self._build(
+                Variant(model, recipe),
+                weights=weights,
+                classes=classes,
+                seed=SEED,
+                prove_on=image,
+                calibration=settings.calibration,
+                say=self._progress.say,
+            )
             for recipe in recipes
         }
 

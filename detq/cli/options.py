@@ -9,23 +9,29 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 if TYPE_CHECKING:
+    from detq.engine.calibration import CalibrationChoice
     from detq.predictor import Predictor
 
 __all__ = [
     "AllowUnlabelledOption",
     "ArtifactOption",
+    "CalibrationImagesOption",
+    "CalibrationOption",
+    "CalibrationSeedOption",
     "ClassesOption",
     "DataOption",
     "FormatOption",
     "IouOption",
     "JsonOption",
     "MapOption",
+    "ObserverOption",
     "ReportClassOption",
     "ScoreOption",
     "SeedOption",
     "SplitOption",
     "ThreadsOption",
     "WeightsOption",
+    "calibration_of",
     "names_of",
     "open_artifact",
 ]
@@ -103,7 +109,50 @@ ReportClassOption = Annotated[
         help="The class of the 2024 report's four metrics. Default: `car`, or the only class.",
     ),
 ]
+CalibrationOption = Annotated[
+    str | None,
+    typer.Option(
+        "--calibration",
+        metavar="PATH",
+        help="Images for static int8's ranges, like those that the weights were trained on; labels are not read. "
+        "By default rendered frames, for the packaged weights only.",
+    ),
+]
+CalibrationImagesOption = Annotated[
+    int, typer.Option("--calibration-images", metavar="N", help="How many of them are drawn.")
+]
+CalibrationSeedOption = Annotated[
+    int | None, typer.Option("--calibration-seed", metavar="N", help="Which are drawn. Default: as --seed.")
+]
+ObserverOption = Annotated[
+    str,
+    typer.Option(
+        "--observer",
+        metavar="NAME",
+        help="How a range is chosen: `mse` (least squared error), `minmax`, or `percentile` (99.99 %).",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
+
+
+def calibration_of(
+    path: str | None, images: int, seed: int | None, observer: str, *, default: int
+) -> CalibrationChoice:
+    """Return what the options say about calibration.
+
+    Args:
+        path: of `--calibration`.
+        images: of `--calibration-images`.
+        seed: of `--calibration-seed`, or None.
+        observer: of `--observer`.
+        default: the seed where none was given: that of `--seed`.
+
+    Raises:
+        DetqError: no images, or an unknown observer.
+    """
+    from detq.engine.calibration import CalibrationChoice
+
+    return CalibrationChoice(path, images, default if seed is None else seed, observer)
 
 
 def names_of(text: str | None) -> tuple[str, ...] | None:

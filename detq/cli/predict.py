@@ -11,11 +11,16 @@ import typer
 
 from detq.cli.options import (
     ArtifactOption,
+    CalibrationImagesOption,
+    CalibrationOption,
+    CalibrationSeedOption,
     ClassesOption,
     JsonOption,
+    ObserverOption,
     SeedOption,
     ThreadsOption,
     WeightsOption,
+    calibration_of,
     names_of,
     open_artifact,
 )
@@ -41,6 +46,10 @@ def predict_command(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
     seed: SeedOption = 0,
     threads: ThreadsOption = None,
+    calibration: CalibrationOption = None,
+    calibration_images: CalibrationImagesOption = 50,
+    calibration_seed: CalibrationSeedOption = None,
+    observer: ObserverOption = "mse",
     as_json: JsonOption = False,
 ) -> None:
     """Find objects in images with one variant: a picture and a JSON for each.
@@ -62,6 +71,7 @@ def predict_command(
     chosen = find_variant(variant)
     if artifact is not None and weights is not None:
         raise DetqError(f"--weights {weights}: the file of --artifact brings its own weights; leave one of the two out")
+    choice = calibration_of(calibration, calibration_images, calibration_seed, observer, default=seed)
     outputs = name_outputs(images, out)
     _check_files(images, outputs, overwrite=overwrite)
     with pinned_threads(choose_threads(threads)):
@@ -70,7 +80,16 @@ def predict_command(
         if artifact is not None:
             predictor = open_artifact(artifact, names_of(classes))
         else:
-            predictor = build_predictor(chosen, weights=weights, classes=names_of(classes), seed=seed)
+            predictor = build_predictor(
+                chosen,
+                weights=weights,
+                classes=names_of(classes),
+                seed=seed,
+                calibration=choice,
+                say=lambda sentence: typer.echo(sentence, err=True),
+            )
+        for note in predictor.notes:
+            typer.echo(f"{note}.", err=True)
         if not predictor.meaningful:
             typer.echo("The weights are RANDOM: what is found means nothing.", err=True)
         results = [_predict(predictor, image, outputs[image], score, quiet=as_json) for image in outputs]

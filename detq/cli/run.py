@@ -12,18 +12,23 @@ import typer
 
 from detq.cli.options import (
     AllowUnlabelledOption,
+    CalibrationImagesOption,
+    CalibrationOption,
+    CalibrationSeedOption,
     ClassesOption,
     DataOption,
     FormatOption,
     IouOption,
     JsonOption,
     MapOption,
+    ObserverOption,
     ReportClassOption,
     ScoreOption,
     SeedOption,
     SplitOption,
     ThreadsOption,
     WeightsOption,
+    calibration_of,
     names_of,
 )
 
@@ -71,6 +76,10 @@ def run_command(
     threads: ThreadsOption = None,
     score: ScoreOption = 0.7,
     iou: IouOption = 0.65,
+    calibration: CalibrationOption = None,
+    calibration_images: CalibrationImagesOption = 50,
+    calibration_seed: CalibrationSeedOption = None,
+    observer: ObserverOption = "mse",
     report_class: ReportClassOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -117,6 +126,7 @@ def run_command(
         threads=choose_threads(threads),
         score=score,
         iou=iou,
+        calibration=calibration_of(calibration, calibration_images, calibration_seed, observer, default=seed),
         report_class=report_class,
     )
     result = _run(config, quiet=as_json)

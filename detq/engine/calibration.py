@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from detq.errors import DetqError
 if TYPE_CHECKING:
     from detq.datasets.base import Dataset
 
-__all__ = ["IMAGES", "OBSERVERS", "Calibration", "draw", "packaged_calibration"]
+__all__ = ["IMAGES", "OBSERVERS", "Calibration", "CalibrationChoice", "draw", "missing", "packaged_calibration"]
 
 IMAGES = 50
 """How many images are drawn by default, as in the report."""
@@ -60,6 +60,64 @@ class Calibration:
         }
 
 
+@dataclass(frozen=True)
+class CalibrationChoice:
+    """What a user asked to calibrate with: data only, so that it travels to other processes and into files.
+
+    Attributes:
+        data: what `open_dataset` opens, labels are not read; None for the packaged frames, where the weights know them.
+        images: how many are drawn.
+        seed: of the draw.
+        observer: one of `OBSERVERS`.
+    """
+
+    data: str | None = None
+    images: int = IMAGES
+    seed: int = 0
+    observer: str = OBSERVERS[0]
+
+    def __post_init__(self) -> None:
+        if self.observer not in OBSERVERS:
+            raise DetqError(f"--observer: expected one of {', '.join(OBSERVERS)}, got {self.observer!r}")
+        if self.images < 1:
+            raise DetqError(f"--calibration-images: expected at least 1, got {self.images}")
+
+    def suits(self, weights: str) -> bool:
+        """Return whether there is something to calibrate with.
+
+        Rendered frames are only for weights that know them: a range that a model's own images leave is a wrong range.
+
+        Args:
+            weights: the kind of a `WeightsSource`.
+        """
+        return self.data is not None or weights in KNOWS_FRAMES
+
+    def draw(self) -> Calibration:
+        """Return the images, drawn.
+
+        Raises:
+            DetqError: they cannot be opened, or there are none.
+        """
+        from detq.datasets import open_dataset
+
+        if self.data is None:
+            return packaged_calibration(self)
+        return draw(open_dataset(self.data, unlabelled=True), self.images, self.seed, self.observer)
+
+
+def missing(recipes: Iterable[str]) -> str:
+    """Return what a user hears whose recipes lack calibration images; no full stop."""
+    names = ", ".join(recipes)
+    return (
+        f"{names}: static int8 takes its ranges from images like those that the weights were trained on; name some "
+        "with --calibration PATH"
+    )
+
+
+KNOWS_FRAMES = frozenset({"packaged", "random"})
+"""Kinds of weights that rendered frames can calibrate: those trained on them, and those that only serve for timing."""
+
+
 def draw(dataset: Dataset, images: int = IMAGES, seed: int = 0, observer: str = OBSERVERS[0]) -> Calibration:
     """Return `images` of a data set, drawn without repetition; all of it where it has fewer.
 
@@ -74,8 +132,11 @@ def draw(dataset: Dataset, images: int = IMAGES, seed: int = 0, observer: str = 
     return Calibration(dataset, tuple(sorted(chosen)), seed, observer)
 
 
-def packaged_calibration() -> Calibration:
-    """Return the calibration of the packaged models: rendered frames whose seed no training or benchmark uses."""
+def packaged_calibration(choice: CalibrationChoice | None = None) -> Calibration:
+    """Return the calibration of the packaged models: rendered frames whose seeds no training or benchmark uses."""
     from detq.datasets.synthetic import SEEDS, traffic_camera
 
-    return draw(traffic_camera(IMAGES, seed=SEEDS["calibration"][0]))
+    wanted = choice or CalibrationChoice()
+    seeds = SEEDS["calibration"]
+    frames = traffic_camera(wanted.images, seed=seeds[wanted.seed % len(seeds)])
+    return draw(frames, wanted.images, wanted.seed, wanted.observer)

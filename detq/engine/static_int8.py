@@ -20,6 +20,9 @@ from detq.errors import QuantizationError
 
 __all__ = ["convert", "float_modules", "prepare", "register", "unsupported_reason"]
 
+EPS = 2**-12
+"""Least scale, as in torchao's own settings."""
+
 
 def unsupported_reason() -> str | None:
     """Return why nothing can be quantized statically here, or None if it can."""
@@ -72,13 +75,9 @@ def prepare(
         QuantizationError: nothing would be quantized.
     """
     from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e
-    from torchao.quantization.pt2e.quantizer.x86_inductor_quantizer import (
-        X86InductorQuantizer,
-        get_default_x86_inductor_quantization_config,
-    )
+    from torchao.quantization.pt2e.quantizer.x86_inductor_quantizer import X86InductorQuantizer
 
-    config = get_default_x86_inductor_quantization_config(reduce_range=reduce_range)
-    quantizer = X86InductorQuantizer().set_global(config)
+    quantizer = X86InductorQuantizer().set_global(_config(observer, reduce_range=reduce_range))
     for path in float_modules(stage, keep):
         quantizer.set_module_name_qconfig(path, None)
     with quiet(), torch.no_grad():
@@ -86,6 +85,33 @@ def prepare(
     if not any("activation_post_process" in name for name, _ in prepared.named_modules()):
         raise QuantizationError(f"{type(stage).__name__}: the quantizer found nothing to quantize")
     return prepared
+
+
+def _config(observer: str, *, reduce_range: bool) -> Any:
+    """Return the settings of `X86InductorQuantizer`: its own specifications, with our observer of activations."""
+    from torchao.quantization.pt2e import PerChannelMinMaxObserver
+    from torchao.quantization.pt2e.quantizer import QuantizationConfig, QuantizationSpec
+
+    from detq.engine.observers import RangeObserver
+
+    activation = QuantizationSpec(
+        dtype=torch.uint8,
+        quant_min=0,
+        quant_max=127 if reduce_range else 255,
+        qscheme=torch.per_tensor_affine,
+        is_dynamic=False,
+        observer_or_fake_quant_ctr=RangeObserver.with_args(choice=observer, eps=EPS),
+    )
+    weight = QuantizationSpec(
+        dtype=torch.int8,
+        quant_min=-128,
+        quant_max=127,
+        qscheme=torch.per_channel_symmetric,
+        ch_axis=0,
+        is_dynamic=False,
+        observer_or_fake_quant_ctr=PerChannelMinMaxObserver.with_args(eps=EPS),
+    )
+    return QuantizationConfig(activation, activation, weight, None, False)
 
 
 def register() -> None:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from detq.engine.calibration import CalibrationChoice
 from detq.errors import DetqError, UnsupportedError
 from detq.variants import Variant
 
@@ -46,6 +47,7 @@ def measure_memory(
     weights: str | None = None,
     classes: Sequence[str] | None = None,
     seed: int = 0,
+    calibration: CalibrationChoice | None = None,
     threads: int = 1,
     images: int = 8,
 ) -> MemoryUse:
@@ -57,6 +59,7 @@ def measure_memory(
         weights: as in `build_predictor`.
         classes: as in `build_predictor`.
         seed: as in `build_predictor`.
+        calibration: what static int8 takes its ranges from; a variant without static int8 takes no notice.
         threads: of torch's operators; each has buffers of its own.
         images: how many to run, fewer if the data set has fewer.
 
@@ -72,6 +75,7 @@ def measure_memory(
         "weights": weights,
         "classes": None if classes is None else list(classes),
         "seed": seed,
+        "calibration": None if calibration is None else asdict(calibration),
         "threads": threads,
         "images": images,
     }
@@ -133,7 +137,13 @@ def _work(job: Mapping[str, Any]) -> MemoryUse:
     with pinned_threads(job["threads"]):
         torch.zeros(1).add_(1)
         baseline = resident_bytes("VmRSS")
-        predictor = build_predictor(job["variant"], weights=job["weights"], classes=job["classes"], seed=job["seed"])
+        predictor = build_predictor(
+            job["variant"],
+            weights=job["weights"],
+            classes=job["classes"],
+            seed=job["seed"],
+            calibration=CalibrationChoice(**job["calibration"]) if job["calibration"] else None,
+        )
         loaded = resident_bytes("VmRSS")
         for image in samples:
             predictor.predict(image)

@@ -68,6 +68,7 @@ def conclude(config: RunConfig, prepared: Prepared, session: Session, progress: 
         score=config.score,
         iou=config.iou,
         variants=summarize_variants(measured, prepared.predictors, peaks, config.seed),
+        calibration=None if prepared.calibration is None else prepared.calibration.describe(),
         proposals=proposals,
         overhead=_overhead(measured, session),
         pictures=pictures,
@@ -115,6 +116,7 @@ def _peak_memory(config: RunConfig, prepared: Prepared, progress: Progress) -> d
                 weights=config.weights,
                 classes=config.classes,
                 seed=config.seed,
+                calibration=config.calibration,
                 threads=config.threads,
                 images=min(MEMORY_IMAGES, len(prepared.view)),
             ).peak_bytes

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from detq.engine.calibration import CalibrationChoice
 from detq.errors import DetqError
 
 __all__ = ["RunConfig"]
@@ -36,6 +37,7 @@ class RunConfig:
         threads: how many threads torch may use, at least 1.
         score: least score of a detection in the report's metrics, the agreement and the pictures, in [0, 1].
         iou: least IoU of a match there, in (0, 1].
+        calibration: what static int8 takes its ranges from.
         report_class: the class of the report's metrics; see `detq.metrics.evaluate.choose_report_class`.
     """
 
@@ -59,6 +61,7 @@ class RunConfig:
     threads: int = 1
     score: float = 0.7
     iou: float = 0.65
+    calibration: CalibrationChoice = field(default_factory=CalibrationChoice)
     report_class: str | None = None
 
     def __post_init__(self) -> None:

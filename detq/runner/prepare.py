@@ -9,16 +9,18 @@ from typing import Any
 
 import detq
 from detq.datasets import open_dataset
+from detq.engine.calibration import Calibration, missing
 from detq.errors import QuantizationError
 from detq.measure.environment import environment, machine_class
 from detq.metrics.evaluate import choose_report_class
-from detq.models.weights import WeightsSource
+from detq.models.weights import WeightsSource, parse_weights
+from detq.models.zoo import find_model
 from detq.predictor import Predictor, build_predictor
 from detq.quantization.recipes import REFERENCE
 from detq.runner.config import RunConfig
 from detq.runner.progress import Progress
 from detq.runner.view import View
-from detq.variants import Variant, variants_of
+from detq.variants import Variant, split_by_calibration, variants_of
 
 __all__ = ["Prepared", "open_arguments", "prepare", "settings_of"]
 
@@ -34,12 +36,14 @@ class Prepared:
         view: the images.
         environment: of the machine; see `detq.measure.environment`.
         machine_class: its id.
+        calibration: the images that static int8 took its ranges from, or None where no variant needs them.
     """
 
     predictors: Mapping[str, Predictor]
     view: View
     environment: dict[str, Any]
     machine_class: str
+    calibration: Calibration | None = None
 
     @property
     def reference(self) -> Predictor:
@@ -60,7 +64,8 @@ def prepare(config: RunConfig, progress: Progress) -> Prepared:
     """
     variants = _choose_variants(config, progress)
     data = open_dataset(**open_arguments(config))
-    predictors = _build(config, variants, progress)
+    calibration = _draw(config, variants, progress)
+    predictors = _build(config, variants, calibration, progress)
     reference = predictors[REFERENCE]
     view = View(data, reference.classes, labelled=not config.unlabelled, limit=config.limit, masks=reference.has_masks)
     choose_report_class(view.classes, config.report_class)  # a wrong name shows now, and not after the last image
@@ -75,15 +80,39 @@ def prepare(config: RunConfig, progress: Progress) -> Prepared:
         progress.say("The weights are RANDOM: this run is for timing only, accuracy is n/a.")
     _prove_all(predictors, view, progress)
     found = environment(config.threads)
-    return Prepared(predictors, view, found, machine_class(found).id)
+    return Prepared(predictors, view, found, machine_class(found).id, calibration)
 
 
 def _choose_variants(config: RunConfig, progress: Progress) -> tuple[Variant, ...]:
-    """Return the variants to measure, fp32 first and always among them."""
+    """Return the variants to measure, fp32 first and always among them.
+
+    Raises:
+        QuantizationError: a recipe was named that needs calibration images, and there are none.
+    """
     variants = variants_of(config.model, config.recipes)
+    source = parse_weights(config.weights, find_model(config.model), config.seed)
+    variants, without = split_by_calibration(variants, possible=config.calibration.suits(source.kind))
+    if without:
+        sentence = missing(variant.recipe for variant in without)
+        if config.recipes is not None:
+            raise QuantizationError(sentence)
+        progress.say(f"Left out: {sentence}.")
     if config.recipes is not None and REFERENCE not in config.recipes:
         progress.say(f"{REFERENCE} is measured too: every ratio and difference refers to it.")
     return variants
+
+
+def _draw(config: RunConfig, variants: tuple[Variant, ...], progress: Progress) -> Calibration | None:
+    """Return the calibration images, opened before anything is built, or None where no variant needs them."""
+    if not any(variant.recipe_spec.calibrates for variant in variants):
+        return None
+    calibration = config.calibration.draw()
+    if config.calibration.data is None:
+        progress.say(
+            f"Static int8 is calibrated on {len(calibration.indices)} rendered frames; --calibration PATH takes "
+            "images of yours."
+        )
+    return calibration
 
 
 def open_arguments(config: RunConfig) -> dict[str, Any]:
@@ -99,13 +128,20 @@ def open_arguments(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def _build(config: RunConfig, variants: tuple[Variant, ...], progress: Progress) -> Mapping[str, Predictor]:
+def _build(
+    config: RunConfig, variants: tuple[Variant, ...], calibration: Calibration | None, progress: Progress
+) -> Mapping[str, Predictor]:
     """Return the variants by recipe, ready to run."""
     progress.begin("building variants", len(variants))
     predictors = {}
     for done, variant in enumerate(variants, start=1):
         predictors[variant.recipe] = build_predictor(
-            variant, weights=config.weights, classes=config.classes, seed=config.seed
+            variant,
+            weights=config.weights,
+            classes=config.classes,
+            seed=config.seed,
+            calibration=calibration,
+            say=progress.say,
         )
         progress.step(done)
     progress.end()
@@ -168,6 +204,7 @@ def settings_of(config: RunConfig, prepared: Prepared) -> dict[str, Any]:
         "allow_unlabelled": config.allow_unlabelled,
         "unlabelled": config.unlabelled,
         "seed": config.seed,
+        "calibration": None if prepared.calibration is None else prepared.calibration.describe(),
         "threads": config.threads,
         "machine_class": prepared.machine_class,
     }
