@@ -13,11 +13,9 @@ from detq.engine import static_int8
 from detq.engine.cache import cache_folder, key_of, surroundings, weights_digest
 from detq.engine.calibration import Calibration
 from detq.engine.capability import Capability
-from detq.engine.compiled import tidy
 from detq.engine.compiler import export, quiet
 from detq.engine.detector import Dense, StagedDetector
-from detq.engine.frame import Frame
-from detq.engine.pool import ROWS
+from detq.engine.observe import Observed, dynamic_shapes, observe
 from detq.errors import QuantizationError, UnsupportedError
 from detq.files import atomic_path
 from detq.quantization.plan import Plan, StageRule
@@ -95,63 +93,30 @@ class Programs:
         todo = {stage: rule for stage, rule in wanted.items() if not self._path(stage, rule).exists()}
         self._say(f"calibrating {', '.join(todo)} on {len(calibration.indices)} images of {calibration.dataset.name}")
         with torch.inference_mode(mode=False), torch.no_grad():
-            for stage, program in self._observe(todo, calibration).items():
+            for stage, seen in self.observe(todo).items():
+                program = as_program(seen.convert(), stage, seen.example)
                 with quiet(), atomic_path(self._path(stage, todo[stage])) as half:
                     torch.export.save(program, half)
 
-    def _observe(
-        self, todo: Mapping[str, StageRule], calibration: Calibration
-    ) -> dict[str, torch.export.ExportedProgram]:
-        """Run the float detector over the calibration images with the stages' observed graphs in place."""
-        examples = self._examples(calibration)
-        prepared = {
-            stage: static_int8.prepare(
-                self._stages[stage],
-                examples[stage],
-                dynamic_shapes(stage, examples[stage]),
-                keep=rule.keep,
-                reduce_range=self._found.reduce_range,
-                observer=calibration.observer,
-            )
-            for stage, rule in todo.items()
-        }
-        observed = self._detector_with(prepared)
-        seen = dict.fromkeys(todo, 0)
-        for image in calibration.images():
-            frame = observed.run(torch.from_numpy(image))
-            for stage in todo:
-                seen[stage] += _work(stage, frame)
-        if idle := [stage for stage, count in seen.items() if not count]:
-            raise QuantizationError(
-                f"{' and '.join(idle)} saw no data in {len(calibration.indices)} calibration images of "
-                f"{calibration.dataset.name} (nothing was detected), so there is no range to quantize with; calibrate "
-                "on images that show objects"
-            )
-        return {
-            stage: as_program(static_int8.convert(graph), stage, examples[stage]) for stage, graph in prepared.items()
-        }
+    def observe(self, rules: Mapping[str, StageRule]) -> dict[str, Observed]:
+        """Return what the stages of `rules` show on the calibration images.
 
-    def _detector_with(self, graphs: Mapping[str, Dense]) -> StagedDetector:
+        Raises:
+            QuantizationError: there are none, or a stage had nothing to do on any.
+        """
+        return observe(
+            self._stages,
+            rules,
+            self._chosen(),
+            self.detector_with,
+            reduce_range=self._found.reduce_range,
+            say=self._say,
+        )
+
+    def detector_with(self, graphs: Mapping[str, Dense]) -> StagedDetector:
+        """Return the float detector with other dense stages."""
         plan = Plan(pixels="uint8" if self._pixels else "float")
         return StagedDetector(self._detector, plan, {**self._stages, **graphs}, self._names, pixels=self._pixels)
-
-    def _examples(self, calibration: Calibration) -> dict[str, tuple[Tensor, ...]]:
-        """Return an example of each stage's inputs, from the first image."""
-        found: dict[str, tuple[Tensor, ...]] = {}
-
-        def recording(stage: str, module: nn.Module) -> Dense:
-            def run(*inputs: Tensor) -> Any:
-                found[stage] = inputs
-                return module(*inputs)
-
-            return run
-
-        recorder = self._detector_with({stage: recording(stage, module) for stage, module in self._stages.items()})
-        frame = recorder.run(torch.from_numpy(next(calibration.images())))
-        channels = frame.features[0].shape[1]
-        for stage, side in (("box_head", 7), ("mask_head", 14)):  # nothing was found in this image
-            found.setdefault(stage, (torch.zeros(ROWS, side, side, channels),))
-        return {stage: tidy(inputs, tuple(one.dtype for one in inputs)) for stage, inputs in found.items()}
 
 
 def as_program(graph: nn.Module, stage: str, example: tuple[Tensor, ...]) -> torch.export.ExportedProgram:
@@ -160,21 +125,3 @@ def as_program(graph: nn.Module, stage: str, example: tuple[Tensor, ...]) -> tor
     program = export(graph, example, free[0] if stage == "rpn_head" else free)  # a graph names its inputs one by one
     program._example_inputs = None  # noqa: SLF001  # saving would keep them: 40 MB of pooled features
     return program
-
-
-def dynamic_shapes(stage: str, example: tuple[Tensor, ...]) -> Any:
-    """Return which dimensions of a stage's inputs vary, as `torch.export.export` wants to know it."""
-    if stage == "backbone":
-        side = {2: torch.export.Dim("height", min=2, max=128), 3: torch.export.Dim("width", min=2, max=128)}
-        return ({axis: 32 * blocks for axis, blocks in side.items()},)
-    free = torch.export.Dim.AUTO
-    if stage == "rpn_head":
-        return (tuple({2: free, 3: free} for _ in example),)
-    return ({0: free},)
-
-
-def _work(stage: str, frame: Frame) -> int:
-    """Return how much a stage had to do in an image."""
-    if stage == "box_head":
-        return len(frame.proposals)
-    return len(frame.boxes) if stage == "mask_head" else 1
