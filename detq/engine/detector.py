@@ -169,24 +169,28 @@ class StagedDetector(nn.Module):
         frame.objectness, frame.deltas = self._dense["rpn_head"](*frame.features)
 
     def _pool_boxes(self, frame: Frame) -> None:
-        frame.pooled = self._box_pool(frame.features, _padded(frame.proposals), frame.size)
+        frame.pooled, frame.place = self._box_pool(frame.features, _padded(frame.proposals), frame.size)
 
     def _box_head(self, frame: Frame) -> None:
         count = len(frame.proposals)
         if count:
             logits, regression = self._dense["box_head"](frame.pooled)
-            frame.logits, frame.regression = logits[:count], regression[:count]
+            place = frame.place[:count]
+            frame.logits, frame.regression = logits[place], regression[place]
 
     def _pool_masks(self, frame: Frame) -> None:
         if self._mask_pool is not None:
-            frame.pooled = self._mask_pool(frame.features, _padded(frame.boxes), frame.size)
+            frame.pooled, frame.place = self._mask_pool(frame.features, _padded(frame.boxes), frame.size)
 
     def _mask_head(self, frame: Frame) -> None:
         count = len(frame.boxes)
         if not count:
             frame.masks = torch.zeros((0, 1, 28, 28))
             return
-        frame.masks = choose_masks(self._dense["mask_head"](frame.pooled)[:count], frame.labels)
+        place = frame.place[:count]
+        labels = torch.zeros(len(frame.pooled), dtype=torch.int64)
+        labels[place] = frame.labels
+        frame.masks = choose_masks(self._dense["mask_head"](frame.pooled), labels)[place]
 
 
 def _padded(boxes: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ class Frame:
         deltas: float32 `(anchors, 4)`.
         proposals: float32 `(R, 4)`, xyxy in pixels of the resized image, best first.
         pooled: `(R, height, width, channels)`, of proposals or of detections.
+        place: int64 `(R,)`, which row of `pooled` each proposal or detection has.
         logits: float32 `(R, classes)`.
         regression: float32 `(R, 4 * classes)`.
         boxes: float32 `(N, 4)`; in pixels of the resized image until the last stage.
@@ -40,6 +41,7 @@ class Frame:
     deltas: Tensor = field(init=False)
     proposals: Tensor = field(init=False)
     pooled: Tensor = field(init=False)
+    place: Tensor = field(init=False)
     logits: Tensor = field(init=False)
     regression: Tensor = field(init=False)
     boxes: Tensor = field(init=False)

@@ -18,6 +18,7 @@ from torchvision.models.detection.roi_heads import maskrcnn_inference
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from detq.engine.frame import Frame
+from detq.engine.proposing import choose_proposals, follows_torchvision
 
 __all__ = ["Canvases", "Paste", "Postprocess", "Proposals", "Transform", "choose_masks", "own_resize"]
 
@@ -91,15 +92,18 @@ class Proposals:
 
     def __init__(self, rpn: Any, limit: int | None) -> None:
         self.rpn = without_children(rpn, "head")
-        self.limit = limit
+        self.limit, self.quick = limit, follows_torchvision(rpn)
         self._anchors: dict[Any, tuple[Tensor, list[int]]] = {}
 
     def __call__(self, frame: Frame) -> None:
         """Set `proposals`."""
         anchors, counts = self._anchors_for(frame)
-        boxes = self.rpn.box_coder.decode(frame.deltas, [anchors]).view(1, -1, 4)
-        found, _ = self.rpn.filter_proposals(boxes, frame.objectness[:, None], [frame.size], counts)
-        frame.proposals = found[0] if self.limit is None else found[0][: self.limit]
+        if self.quick:
+            found = choose_proposals(self.rpn, frame.objectness, frame.deltas, (anchors, counts), frame.size)
+        else:
+            boxes = self.rpn.box_coder.decode(frame.deltas, [anchors]).view(1, -1, 4)
+            (found,), _ = self.rpn.filter_proposals(boxes, frame.objectness[:, None], [frame.size], counts)
+        frame.proposals = found if self.limit is None else found[: self.limit]
 
     def _anchors_for(self, frame: Frame) -> tuple[Tensor, list[int]]:
         shapes = tuple(tuple(feature.shape[2:]) for feature in frame.features)

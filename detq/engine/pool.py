@@ -16,7 +16,9 @@ import torch.nn.functional as F  # noqa: N812  # its name in every torch program
 from torch import Tensor, nn
 from torchvision.ops import MultiScaleRoIAlign
 
-__all__ = ["RoiPool", "taps"]
+from detq.engine.taps import choose_levels, close_samples, taps
+
+__all__ = ["ROWS", "RoiPool", "describe"]
 
 ROWS = 64
 """Rois are padded to a multiple of this, so that later stages meet few shapes."""
@@ -45,8 +47,11 @@ class RoiPool(nn.Module):
         self.dtype = dtype
         self.fast = type(pool) is MultiScaleRoIAlign and pool.sampling_ratio > 0
 
-    def forward(self, features: Sequence[Tensor], boxes: Tensor, size: tuple[int, int]) -> Tensor:
-        """Return pooled features `(R, height, width, channels)` in the features' dtype.
+    def forward(self, features: Sequence[Tensor], boxes: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Return pooled features `(R, height, width, channels)` in the table's dtype, and where each box's are.
+
+        Large boxes come last, because their bins sum more feature vectors each. The second value, int64 `(R,)`, says
+        which row of the first each box has: later stages keep the rows' order, and their results are indexed with it.
 
         Args:
             features: `(1, channels, height, width)` each.
@@ -56,25 +61,47 @@ class RoiPool(nn.Module):
         if not self.fast:
             wide = {name: feature.float() for name, feature in zip(self.names, features, strict=True)}
             pooled: Tensor = self.pool(wide, [boxes], [size])
-            return pooled.permute(0, 2, 3, 1).to(features[0].dtype)
+            return pooled.permute(0, 2, 3, 1).to(features[0].dtype), torch.arange(len(boxes))
         levels = [features[index] for index in self.levels]
         channels = levels[0].shape[1]
         table = torch.cat([level.permute(0, 2, 3, 1).reshape(-1, channels) for level in levels]).to(self.dtype)
-        pyramid = describe([(level.shape[2], level.shape[3]) for level in levels], size)
-        height, width = self.pool.output_size
-        rows, weights = taps(
-            boxes,
-            *pyramid,
-            bins=(height, width),
-            samples=self.pool.sampling_ratio,
-            canonical=(self.pool.canonical_level, self.pool.canonical_scale),
-        )
-        pooled = F.embedding_bag(rows, table, per_sample_weights=weights.to(self.dtype), mode="sum")
-        return pooled.reshape(-1, height, width, channels)
+        rows, weights, offsets, place = self._taps(boxes, [(one.shape[2], one.shape[3]) for one in levels], size)
+        pooled = F.embedding_bag(rows, table, offsets, per_sample_weights=weights.to(self.dtype), mode="sum")
+        return pooled.reshape(-1, *self.pool.output_size, channels), place
+
+    def _taps(
+        self, boxes: Tensor, shapes: Sequence[tuple[int, int]], size: tuple[int, int]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return rows, weights, where each bin begins in them, and where each box is."""
+        sizes, scales = describe(shapes, size)
+        bins, samples = tuple(self.pool.output_size), self.pool.sampling_ratio
+        chosen = choose_levels(boxes, scales, (self.pool.canonical_level, self.pool.canonical_scale))
+        area = sizes.prod(1)
+        first = area.cumsum(0, dtype=torch.int32) - area
+        boxes = boxes * scales[chosen][:, None]
+        close = close_samples(boxes, bins, samples)
+        order = torch.cat([close.nonzero(), (~close).nonzero()]).flatten()
+        boxes, chosen = boxes[order], chosen[order]
+        count = int(close.sum())
+        heights, widths = sizes[chosen].unbind(1)
+        parts = [
+            taps(
+                boxes[part], first[chosen[part]], (heights[part], widths[part]), bins=bins, samples=samples, close=near
+            )
+            for part, near in ((slice(count), True), (slice(count, None), False))
+        ]
+        begins, total = [], 0
+        for rows, _ in parts:
+            begins.append(torch.arange(total, total + rows.numel(), rows.shape[1], dtype=torch.int32))
+            total += rows.numel()
+        place = torch.empty_like(order)
+        place[order] = torch.arange(len(order))
+        rows, weights = (torch.cat([part[kind].flatten() for part in parts]) for kind in (0, 1))
+        return rows, weights, torch.cat(begins), place
 
 
 def describe(shapes: Sequence[tuple[int, int]], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Return sizes int64 `(levels, 2)` and scales float32 `(levels,)` of a pyramid's levels.
+    """Return sizes int32 `(levels, 2)` and scales float32 `(levels,)` of a pyramid's levels.
 
     torchvision takes the power of two nearest to the ratio of the heights.
 
@@ -83,65 +110,4 @@ def describe(shapes: Sequence[tuple[int, int]], size: tuple[int, int]) -> tuple[
         size: (height, width) of the resized image, without padding.
     """
     scales = [2.0 ** round(float(torch.tensor(shape[0] / size[0]).log2())) for shape in shapes]
-    return torch.tensor(shapes), torch.tensor(scales)
-
-
-def taps(
-    boxes: Tensor,
-    shapes: Tensor,
-    scales: Tensor,
-    *,
-    bins: tuple[int, int],
-    samples: int,
-    canonical: tuple[int, int],
-) -> tuple[Tensor, Tensor]:
-    """Return which rows of the pyramid's table each bin sums, and with which weights: both `(R * bins, 4 * samples²)`.
-
-    Args:
-        boxes: float32 `(R, 4)`, xyxy, pixels of the resized image.
-        shapes: int64 `(levels, 2)`, height and width of each level.
-        scales: float32 `(levels,)`, pixels of the level a pixel of the image.
-        bins: rows and columns of the output.
-        samples: of a bin, in each direction.
-        canonical: level and side in pixels of equation 1 of the FPN paper, Lin et al. 2017.
-    """
-    chosen = choose_levels(boxes, scales, canonical)
-    heights, widths = shapes[chosen].unbind(1)
-    rows = shapes[:, 0] * shapes[:, 1]
-    first = (rows.cumsum(0) - rows)[chosen]
-    x1, y1, x2, y2 = (boxes * scales[chosen][:, None]).unbind(1)
-    y_index, y_weight = _axis(y1, y2, bins[0], samples, heights)
-    x_index, x_weight = _axis(x1, x2, bins[1], samples, widths)
-    line = first[:, None, None] + y_index * widths[:, None, None]
-    indices = line[:, :, None, :, None] + x_index[:, None, :, None, :]
-    weights = y_weight[:, :, None, :, None] * x_weight[:, None, :, None, :]
-    count = (2 * samples) ** 2
-    return indices.reshape(-1, count), weights.reshape(-1, count)
-
-
-def choose_levels(boxes: Tensor, scales: Tensor, canonical: tuple[int, int]) -> Tensor:
-    """Return the index of the level for each box, int64 `(R,)`: equation 1 of the FPN paper."""
-    level, side = canonical
-    sides = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).sqrt()
-    wanted = torch.floor(level + torch.log2(sides / side) + 1e-6)
-    lowest, highest = -scales[0].log2(), -scales[-1].log2()
-    return (torch.clamp(wanted, lowest, highest) - lowest).long()
-
-
-def _axis(start: Tensor, end: Tensor, bins: int, samples: int, length: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the pixels of one axis that each bin's samples lie between, and their weights, `(R, bins, 2·samples)`.
-
-    A roi shorter than a pixel counts as one pixel long; samples outside of the map weigh nothing.
-    """
-    bin_length = (end - start).clamp(min=1.0) / bins
-    steps = torch.arange(bins * samples).reshape(bins, samples)
-    offsets = (steps.remainder(samples) + 0.5) / samples + torch.arange(bins)[:, None]
-    where = start[:, None, None] + offsets * bin_length[:, None, None]
-    limit = length[:, None, None]
-    inside = (where >= -1) & (where <= limit)
-    where = where.clamp(min=0)
-    low = torch.minimum(where.long(), limit - 1)
-    high = torch.minimum(low + 1, limit - 1)
-    share = torch.where(low >= limit - 1, 0.0, where - low)
-    weights = torch.stack([1 - share, share], dim=-1) * inside[..., None] / samples
-    return torch.stack([low, high], dim=-1).flatten(2), weights.flatten(2)
+    return torch.tensor(shapes, dtype=torch.int32), torch.tensor(scales)
