@@ -39,7 +39,8 @@ class Transform:
         self.transform = transform
         self.pixels = pixels
         self.canvases = Canvases(transform.size_divisible)
-        self.fill = torch.tensor([round(255 * mean) for mean in transform.image_mean], dtype=torch.uint8)
+        if pixels:  # a transform of another kind, such as Detectron2's, may count its mean in other units
+            self.fill = torch.tensor([round(255 * mean) for mean in transform.image_mean], dtype=torch.uint8)
 
     def __call__(self, frame: Frame) -> None:
         """Set `canvas` and `size`."""
@@ -58,14 +59,20 @@ class Transform:
         size = self.resized(height, width)
         image = frame.image if not frame.image.is_floating_point() else _as_bytes(frame.image)
         if size != (height, width):
-            pixels = image.permute(2, 0, 1)[None]
-            image = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
-        canvas = torch.empty((*self.canvases.fit(*size), 3), dtype=torch.uint8)
-        canvas[: size[0], : size[1]] = image
-        canvas[size[0] :] = self.fill
-        canvas[: size[0], size[1] :] = self.fill
-        canvas = canvas.permute(2, 0, 1)[None]
-        frame.canvas, frame.size = canvas, size
+            pixels = image[None].permute(0, 3, 1, 2)  # in this order torch sees that channels come last: twice as fast
+            pixels = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
+            image = pixels.permute(0, 2, 3, 1)[0]
+        frame.canvas, frame.size = self._padded(image), size
+
+    def _padded(self, image: Tensor) -> Tensor:
+        """Return the canvas, uint8 `(1, 3, H, W)`, for an image `(height, width, 3)`; lines are copied whole."""
+        height, width = image.shape[:2]
+        high, wide = self.canvases.fit(height, width)
+        filling, canvas = self.fill.repeat(wide), torch.empty((high, 3 * wide), dtype=torch.uint8)
+        canvas[:height, : 3 * width] = image.reshape(height, 3 * width)
+        canvas[height:] = filling
+        canvas[:height, 3 * width :] = filling[: 3 * (wide - width)]
+        return canvas.view(1, high, wide, 3).permute(0, 3, 1, 2)
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
         """Return (height, width) of an image once it is resized, by torchvision's rule."""
