@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detq.engine.calibration import Calibration, CalibrationChoice, missing
+from detq.engine.choice import chosen_plan
 from detq.errors import QuantizationError
 from detq.masks import InstanceMasks, Masks, PastedMasks
 from detq.types import Detections
@@ -187,10 +188,11 @@ def build_predictor(
     if recipe.plan is None:
         module = apply(loaded.module).eval()
     else:
-        drawn = calibration
-        if recipe.calibrates and not isinstance(drawn, Calibration):
-            drawn = _draw(drawn or CalibrationChoice(), recipe, loaded)
-        module = apply(loaded.module, recipe.plan, calibration=drawn, say=say)
+        plan, said = chosen_plan(recipe.plan, loaded.source.path) if recipe.chosen else (recipe.plan, None)
+        if said and say:
+            say(f"{recipe.name}: {said}")
+        drawn = _draw(calibration or CalibrationChoice(), recipe, loaded) if recipe.calibrates else None
+        module = apply(loaded.module, plan, calibration=drawn, say=say)
     proof = None
     if prove_on is not None:
         images = [prove_on] if isinstance(prove_on, np.ndarray) else prove_on
@@ -198,12 +200,14 @@ def build_predictor(
     return Predictor(module, chosen, loaded, fp32_weight_bytes=before, proof=proof)
 
 
-def _draw(choice: CalibrationChoice, recipe: RecipeSpec, loaded: LoadedModel) -> Calibration:
+def _draw(choice: Calibration | CalibrationChoice, recipe: RecipeSpec, loaded: LoadedModel) -> Calibration:
     """Return the images of a choice.
 
     Raises:
         QuantizationError: none were named, and the weights do not know rendered frames.
     """
+    if isinstance(choice, Calibration):
+        return choice
     if not choice.suits(loaded.source.kind):
         raise QuantizationError(missing([recipe.name]))
     return choice.draw()

@@ -28,12 +28,12 @@ LAYERS = (
     ("predictor", "predictions", "model_files"),
     ("torchscript",),
     ("measure",),
-    ("sensitivity",),
     ("training",),
     ("results",),
     ("baseline", "report"),
     ("gate",),
     ("runner", "bench"),
+    ("sensitivity",),
     ("pytest_plugin", "cli", "__main__", "__init__"),
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

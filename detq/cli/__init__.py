@@ -27,6 +27,8 @@ COMMANDS = {
     "train": "detq.cli.train:train_command",
     "convert": "detq.cli.convert:convert_command",
     "profile": "detq.cli.profile:profile_command",
+    "sensitivity": "detq.cli.sensitivity:sensitivity_command",
+    "calibrate-variance": "detq.cli.calibrate_variance:calibrate_variance_command",
     "import-detectron2": "detq.cli.import_detectron2:import_detectron2_command",
     "export": "detq.cli.export:export_command",
     "quantize": "detq.cli.quantize:quantize_command",

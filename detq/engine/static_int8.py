@@ -71,13 +71,13 @@ def prepare(
     Raises:
         QuantizationError: nothing would be quantized.
     """
-    from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e
-    from torchao.quantization.pt2e.quantizer.x86_inductor_quantizer import X86InductorQuantizer
-
-    quantizer = X86InductorQuantizer().set_global(_config(observer, reduce_range=reduce_range))
-    for path in float_modules(stage, keep):
-        quantizer.set_module_name_qconfig(path, None)
     with quiet(), torch.no_grad():
+        from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e
+        from torchao.quantization.pt2e.quantizer.x86_inductor_quantizer import X86InductorQuantizer
+
+        quantizer = X86InductorQuantizer().set_global(_config(observer, reduce_range=reduce_range))
+        for path in float_modules(stage, keep):
+            quantizer.set_module_name_qconfig(path, None)
         prepared: nn.Module = prepare_pt2e(export(stage, args, dynamic).module(), quantizer)
     if not any("activation_post_process" in name for name, _ in prepared.named_modules()):
         raise QuantizationError(f"{type(stage).__name__}: the quantizer found nothing to quantize")

@@ -34,6 +34,8 @@ class RecipeSpec:
         plan: for recipes that run stage by stage, what runs where; None for those that convert the whole module.
         requires: distributions beside torch that it needs.
         extra: the extra of detq that installs them.
+        chosen: its plan is a default; which stages run in int8 can be chosen for certain weights, see
+            `detq.engine.choice`.
         any_detector: it can be expected to work on a user's own detector; otherwise it must be named to be tried there.
     """
 
@@ -44,6 +46,7 @@ class RecipeSpec:
     plan: Plan | None = None
     requires: tuple[str, ...] = ()
     extra: str = ""
+    chosen: bool = False
     any_detector: bool = True
 
     def resolve(self) -> Callable[..., nn.Module]:
@@ -85,9 +88,15 @@ class RecipeSpec:
         return f'needs {", ".join(self.requires)}; pip install "detq[{self.extra}]"'
 
 
-def _staged(name: str, plan: Plan, summary: str) -> RecipeSpec:
+def _staged(name: str, plan: Plan, summary: str, *, chosen: bool = False) -> RecipeSpec:
     return RecipeSpec(
-        name, "detq.engine.build:build_staged", summary, quantizes=bool(plan.int8_stages), plan=plan, any_detector=False
+        name,
+        "detq.engine.build:build_staged",
+        summary,
+        quantizes=bool(plan.int8_stages),
+        plan=plan,
+        chosen=chosen,
+        any_detector=False,
     )
 
 
@@ -125,11 +134,12 @@ RECIPES: tuple[RecipeSpec, ...] = (
     _staged("compiled_fp32", Plan.uniform("inductor", "fp32"), "every dense stage compiled ahead of time"),
     _staged("bf16", Plan.uniform("inductor", "bf16", pixels="uint8"), "every dense stage compiled, in bfloat16"),
     _staged("static_int8", _INT8, "every dense stage compiled, in calibrated int8"),
-    _staged("mixed_int8", _MIXED, "int8 where accuracy allows, bfloat16 elsewhere: the default advice"),
+    _staged("mixed_int8", _MIXED, "int8 where accuracy allows, bfloat16 elsewhere: the default advice", chosen=True),
     _staged(
         "mixed_int8_top256",
         replace(_MIXED, proposals=256),
         "mixed_int8 with the 256 best proposals: fewer for the box head to judge",
+        chosen=True,
     ),
 )
 

@@ -1,0 +1,89 @@
+"""`detq calibrate-variance`: how much the choice of calibration images matters."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from detq.cli.options import (
+    CalibrationImagesOption,
+    CalibrationOption,
+    CalibrationSeedOption,
+    ClassesOption,
+    DataOption,
+    JsonOption,
+    MapOption,
+    ObserverOption,
+    SeedOption,
+    ThreadsOption,
+    WeightsOption,
+    calibration_of,
+    names_of,
+)
+
+__all__ = ["calibrate_variance_command"]
+
+
+def calibrate_variance_command(
+    *,
+    data: DataOption,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder for the results.")],
+    model: Annotated[
+        str, typer.Option("--model", metavar="NAME", help="A model of `detq list`, or your own `package.module:build`.")
+    ] = "fasterrcnn_mobilenet_v3_large_fpn",
+    seeds: Annotated[int, typer.Option("--seeds", min=1, metavar="N", help="How many sets are drawn.")] = 10,
+    weights: WeightsOption = None,
+    classes: ClassesOption = None,
+    class_map: MapOption = None,
+    calibration: CalibrationOption = None,
+    calibration_images: CalibrationImagesOption = 50,
+    calibration_seed: CalibrationSeedOption = None,
+    observer: ObserverOption = "mse",
+    limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Use the first N images.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the study in --out.")] = False,
+    seed: SeedOption = 0,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Calibrate static int8 on several random sets of images: mean, spread and worst of AP and the report's metrics.
+
+    Nothing is compiled: int8 is simulated in fp32 on the graphs that would be compiled.
+
+        detq calibrate-variance --data "synthetic:traffic?n=50&seed=100" --seeds 10 --out variance
+    """
+    from rich.console import Console
+
+    from detq.cli.progress import progress_for
+    from detq.measure.threads import choose_threads
+    from detq.sensitivity.variance import VarianceConfig, calibrate_variance
+
+    config = VarianceConfig(
+        data=data,
+        out=out,
+        model=model,
+        calibration=calibration_of(calibration, calibration_images, calibration_seed, observer, default=seed),
+        seeds=seeds,
+        weights=weights,
+        classes=names_of(classes),
+        class_map=class_map,
+        limit=limit,
+        resume=resume,
+        seed=seed,
+        threads=choose_threads(threads),
+    )
+    progress = progress_for(quiet=as_json)
+    try:
+        result = calibrate_variance(config, progress)
+    finally:
+        progress.end()
+    if as_json:
+        print(json.dumps(result.to_json(), indent=2))
+        return
+    console = Console(highlight=False)
+    console.print(result.table().to_rich())
+    for note in result.table().notes:
+        console.print(note, style="dim", markup=False)
+    console.print(f"Results: {out} (variance.json, .md, seeds.jsonl)", markup=False)

@@ -1,0 +1,153 @@
+"""`detq sensitivity`: what int8 costs, stage by stage and inside the backbone."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from detq.cli.options import (
+    CalibrationImagesOption,
+    CalibrationOption,
+    CalibrationSeedOption,
+    ClassesOption,
+    DataOption,
+    JsonOption,
+    MapOption,
+    ObserverOption,
+    SeedOption,
+    ThreadsOption,
+    WeightsOption,
+    calibration_of,
+    names_of,
+)
+
+if TYPE_CHECKING:
+    from detq.sensitivity.experiment import SensitivityConfig
+    from detq.sensitivity.result import Sensitivity
+
+__all__ = ["sensitivity_command"]
+
+
+def sensitivity_command(
+    *,
+    data: DataOption,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder for the results.")],
+    model: Annotated[
+        str, typer.Option("--model", metavar="NAME", help="A model of `detq list`, or your own `package.module:build`.")
+    ] = "fasterrcnn_mobilenet_v3_large_fpn",
+    weights: WeightsOption = None,
+    classes: ClassesOption = None,
+    class_map: MapOption = None,
+    calibration: CalibrationOption = None,
+    calibration_images: CalibrationImagesOption = 50,
+    calibration_seed: CalibrationSeedOption = None,
+    observer: ObserverOption = "mse",
+    limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Use the first N images.")] = None,
+    each_layer: Annotated[
+        bool, typer.Option("--each-layer", help="Try every layer of the backbone, not only every block: hours.")
+    ] = False,
+    stages_only: Annotated[bool, typer.Option("--stages-only", help="Leave the backbone's parts out.")] = False,
+    choose: Annotated[
+        bool, typer.Option("--choose", help="Write what follows for mixed_int8 beside the file of --weights.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the study in --out.")] = False,
+    seed: SeedOption = 0,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what int8 costs: AP with one stage or block alone in int8, and with all but it.
+
+    Nothing is compiled: int8 is simulated in fp32 on the graphs that would be compiled, with biases corrected for each
+    trial. Use images that are neither those of --calibration nor those that you report on. A few thousandths are chance
+    with a hundred images. For the time of each stage, see `detq profile`.
+
+        detq sensitivity --data "synthetic:traffic?n=60&seed=100" --out sensitivity
+
+    Your own weights, and the choice that mixed_int8 then makes for them:
+
+        detq sensitivity --data photos/valid --weights my.pth --calibration photos/train --out study --choose
+    """
+    from detq.measure.threads import choose_threads
+    from detq.sensitivity.experiment import SensitivityConfig
+
+    config = SensitivityConfig(
+        data=data,
+        out=out,
+        model=model,
+        weights=weights,
+        classes=names_of(classes),
+        class_map=class_map,
+        calibration=calibration_of(calibration, calibration_images, calibration_seed, observer, default=seed),
+        limit=limit,
+        each_layer=each_layer,
+        stages_only=stages_only,
+        resume=resume,
+        seed=seed,
+        threads=choose_threads(threads),
+    )
+    result = _run(config, quiet=as_json)
+    said = _choose(result, weights) if choose else None
+    if as_json:
+        print(json.dumps(result.to_json(), indent=2))
+    else:
+        _show(result, out, said)
+
+
+def _run(config: SensitivityConfig, *, quiet: bool) -> Sensitivity:
+    from detq.cli.progress import progress_for
+    from detq.report.profile import require_matplotlib
+    from detq.sensitivity.experiment import study_sensitivity
+
+    require_matplotlib("detq sensitivity")
+    progress = progress_for(quiet=quiet)
+    try:
+        return study_sensitivity(config, progress)
+    except KeyboardInterrupt:
+        again = [*sys.argv[1:], *([] if "--resume" in sys.argv else ["--resume"])]
+        print(f"detq: interrupted; go on with `{shlex.join(['detq', *again])}`", file=sys.stderr)
+        raise typer.Exit(130) from None
+    finally:
+        progress.end()
+
+
+def _choose(result: Sensitivity, weights: str | None) -> str:
+    """Write the choice beside the weights, and return a sentence on it.
+
+    Raises:
+        DetqError: there is no file of weights.
+    """
+    from detq.engine.choice import choice_path, write_choice
+    from detq.errors import DetqError
+
+    if weights is None or not Path(weights).is_file():
+        raise DetqError(f"--choose: expected --weights FILE to write beside, got {weights or 'no --weights'}")
+    path = choice_path(Path(weights))
+    write_choice(path, result.to_json()["choice"], result.settings)
+    return f"mixed_int8 of these weights now runs as {path} says."
+
+
+def _show(result: Sensitivity, out: Path, said: str | None) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=160)
+    for table in result.tables():
+        console.print(table.to_rich())
+        for note in table.notes:
+            console.print(note, style="dim", markup=False)
+        console.print()
+    choice = result.to_json()["choice"]
+    console.print(
+        f"mixed_int8: {', '.join(choice['int8']) or 'nothing'} in int8, {', '.join(choice['float']) or 'nothing'} in "
+        "bf16.",
+        markup=False,
+    )
+    if said:
+        console.print(said, markup=False)
+    console.print(f"Results: {out} (sensitivity.json, .md, .png, trials.jsonl)", markup=False)

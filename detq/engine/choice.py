@@ -1,0 +1,67 @@
+"""Which stages `mixed_int8` runs in int8 for certain weights: what `detq sensitivity` chose, as a JSON beside them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from detq.errors import WeightsError
+from detq.files import read_json, write_json
+from detq.quantization.plan import DENSE_STAGES, Plan, StageRule
+
+__all__ = ["choice_path", "chosen_plan", "file_digest", "write_choice"]
+
+FORMAT = "detq-mixed-int8/1"
+
+
+def choice_path(weights: Path) -> Path:
+    """Return where the choice for a file of weights lies."""
+    return weights.with_suffix(".mixed_int8.json")
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_choice(path: Path, choice: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Write a choice with what it comes from; no path is in it.
+
+    Args:
+        path: see `choice_path`.
+        choice: what `detq.sensitivity.result.choose` returned.
+        settings: of the study, with "weights_sha256".
+    """
+    kept = {name: settings[name] for name in ("model", "weights_sha256", "data_identity", "images")}
+    calibration = {name: settings["calibration"][name] for name in ("identity", "seed", "observer")}
+    write_json(path, {"format": FORMAT, **kept, "calibration": calibration, **choice})
+
+
+def chosen_plan(plan: Plan, weights: str | None) -> tuple[Plan, str | None]:
+    """Return the plan with the stages in int8 that were chosen for these weights, and a sentence on where that is from.
+
+    Args:
+        plan: the default.
+        weights: the file of the detector's weights.
+
+    Raises:
+        WeightsError: the choice's file is damaged, or made for other weights.
+    """
+    path = None if weights is None else choice_path(Path(weights))
+    if path is None or not path.is_file():
+        return plan, None
+    content = read_json(path, WeightsError, "the choice of int8 stages")
+    try:
+        digest, chosen = str(content["weights_sha256"]), [str(stage) for stage in content["int8"]]
+    except (KeyError, TypeError):
+        digest, chosen = "", []
+    if not set(chosen) <= set(DENSE_STAGES) or not chosen:
+        raise WeightsError(f"{path}: not a choice of int8 stages; delete it, or run detq sensitivity --choose again")
+    if digest != file_digest(Path(str(weights))):
+        raise WeightsError(f"{path}: made for other weights; delete it, or run detq sensitivity --choose again")
+    for stage in DENSE_STAGES:
+        plan = plan.with_rule(stage, StageRule("inductor", "int8" if stage in chosen else "bf16"))
+    return plan, f"int8 in {', '.join(chosen)}, as {path.name} says"

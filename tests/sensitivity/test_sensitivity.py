@@ -1,0 +1,196 @@
+"""Switching layers to int8 and back, and what follows from it."""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from detq.engine import static_int8
+from detq.engine.choice import choice_path, chosen_plan, file_digest, write_choice
+from detq.errors import DetqError, OutputError, WeightsError
+from detq.quantization.plan import StageRule
+from detq.quantization.recipes import find_recipe
+from detq.runner import Progress
+from detq.sensitivity.result import BUDGET, Sensitivity, choose
+from detq.sensitivity.trials import Trial, part_of, trials
+
+needs_torchao = pytest.mark.skipif(static_int8.unsupported_reason() is not None, reason="torchao is not installed")
+
+LAYERS = {"backbone": ("body.0.0", "body.1.0", "body.1.1", "fpn.inner.0.0"), "box_head": ("head.fc6", "head.fc7")}
+
+
+def test_alone_and_all_but_share_a_stage_between_them():
+    """Every layer of the backbone is in exactly one of the two, for every part; so is every stage."""
+    for part in ("body.0", "body.1", "fpn.inner.0"):
+        only, but = (Trial(kind, "backbone", part).active(LAYERS)["backbone"] for kind in ("only", "but"))
+        assert sorted(only + but) == sorted(LAYERS["backbone"])
+    assert Trial("only", "box_head").active(LAYERS) == {"box_head": LAYERS["box_head"]}
+    assert Trial("but", "box_head").active(LAYERS) == {"backbone": LAYERS["backbone"]}
+
+
+def test_parts_are_blocks_or_layers():
+    """Two trials for each stage and part, and the two ends."""
+    assert len(trials(LAYERS)) == 2 + 2 * 2 + 2 * 3
+    assert len(trials(LAYERS, each_layer=True)) == 2 + 2 * 2 + 2 * 4
+    assert len({trial.id for trial in trials(LAYERS)}) == len(trials(LAYERS))
+    assert part_of("fpn.layer_blocks.2.0") == "fpn.layer_blocks.2"
+
+
+@needs_torchao
+def test_simulated_int8_is_what_conversion_gives_and_off_is_the_float_stage():
+    """torchao's own conversion is the oracle; a single layer changes something, and less than all of them."""
+    from detq.sensitivity.simulate import Simulated
+    from tests.engine.test_static_int8 import _images, _observed
+
+    block, prepared = _observed()
+    simulated = Simulated(copy.deepcopy(prepared))
+    converted = static_int8.convert(prepared)
+    (image,) = _images(1, seed=3)
+    with torch.no_grad():
+        expected, whole = block(*image), simulated(*image)
+        assert torch.allclose(whole, converted(*image), atol=2e-2 * float(expected.abs().max()))
+        simulated.activate(())
+        assert torch.allclose(simulated(*image), expected, atol=1e-5)
+        errors = {}
+        for layer in simulated.layers:
+            simulated.activate((layer,))
+            errors[layer] = float((simulated(*image) - expected).norm())
+    assert set(simulated.layers) == {"first", "squeeze.fc1", "squeeze.fc2", "depthwise", "last", "head"}
+    assert all(error > 0 for error in errors.values())
+
+
+def _study(**losses):
+    stages = ("backbone", "rpn_head", "box_head")
+    found = {"none": {"AP": 0.4}, "all": {"AP": 0.39}}
+    for stage in stages:
+        found |= {f"{kind}:{stage}": {"AP": 0.4 - losses.get(stage, 0.0)} for kind in ("only", "but")}
+    return Sensitivity({"images": 10}, stages, (), found)
+
+
+def test_a_stage_that_costs_more_than_its_budget_stays_in_floating_point():
+    """A backbone that loses 0.008 does, heads that lose nothing do not."""
+    choice = choose(_study(backbone=0.008, rpn_head=-0.001, box_head=0.0005))
+    assert choice["int8"] == ["rpn_head", "box_head"]
+    assert choice["float"] == ["backbone"]
+
+
+def test_many_small_losses_are_not_all_accepted():
+    """Each within its budget, together beyond twice that: the costliest is taken back."""
+    choice = choose(_study(backbone=0.9 * BUDGET, rpn_head=0.8 * BUDGET, box_head=0.7 * BUDGET))
+    assert choice["float"] == ["backbone"]
+
+
+SETTINGS = {
+    "model": "m",
+    "data_identity": "d",
+    "images": 3,
+    "calibration": {"identity": "c", "seed": 0, "observer": "mse"},
+}
+
+
+def test_a_choice_is_for_its_weights_alone(tmp_path):
+    """Beside them it changes the plan; for other weights under the same name it is refused, and so is nonsense."""
+    weights, default = tmp_path / "my.safetensors", find_recipe("mixed_int8").plan
+    weights.write_bytes(b"first")
+    assert chosen_plan(default, str(weights)) == (default, None)
+    settings = SETTINGS | {"weights_sha256": file_digest(weights)}
+    write_choice(choice_path(weights), {"int8": ["backbone", "box_head"]}, settings)
+    plan, said = chosen_plan(default, str(weights))
+    assert plan.int8_stages == ("backbone", "box_head")
+    assert plan.rpn_head == StageRule("inductor", "bf16")
+    assert "my.mixed_int8.json" in said
+    weights.write_bytes(b"other")
+    with pytest.raises(WeightsError, match="other weights"):
+        chosen_plan(default, str(weights))
+    choice_path(weights).write_text("{}", encoding="utf-8")
+    with pytest.raises(WeightsError, match="not a choice"):
+        chosen_plan(default, str(weights))
+
+
+DETECTOR = """
+from tests.engine.small import small_detector
+
+def build():
+    made = small_detector(box_score_thresh=0.05)
+    made.classes = ("car", "bus")
+    return made
+"""
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """`small.py`, which `--model small:build` finds, and two folders of labelled noise."""
+    (tmp_path / "smallest.py").write_text(DETECTOR, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for name in ("train", "valid"):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            Image.fromarray(rng.integers(0, 256, (60, 80, 3), np.uint8)).save(tmp_path / name / f"{number}.png")
+            (tmp_path / name / f"{number}.txt").write_text("car 10 10 40 50\n", encoding="utf-8")
+    yield tmp_path
+    sys.modules.pop("smallest", None)
+
+
+@needs_torchao
+def test_a_study_is_resumed_where_it_stopped_and_refused_on_its_own_calibration(workplace):
+    """Cut short after some trials, the rest follows and the results are those of an uninterrupted study."""
+    from detq.engine.calibration import CalibrationChoice
+    from detq.sensitivity.experiment import SensitivityConfig, study_sensitivity
+
+    pytest.importorskip("matplotlib")
+
+    def config(out, **changes):
+        arguments = {
+            "data": "valid",
+            "out": workplace / out,
+            "model": "smallest:build",
+            "calibration": CalibrationChoice("train", 3),
+            "limit": 2,
+        }
+        return SensitivityConfig(**arguments | changes)
+
+    whole = study_sensitivity(config("whole"), Progress())
+    assert {"none", "all", "only:backbone", "but:box_head", "only:backbone:body.body.0"} <= whole.found.keys()
+    assert (workplace / "whole" / "sensitivity.png").stat().st_size > 5000
+    journal = workplace / "whole" / "trials.jsonl"
+    journal.write_text(journal.read_text(encoding="utf-8")[:200], encoding="utf-8")
+    with pytest.raises(OutputError, match="--resume"):
+        study_sensitivity(config("whole"), Progress())
+    assert study_sensitivity(config("whole", resume=True), Progress()).found == whole.found
+    assert json.loads((workplace / "whole" / "sensitivity.json").read_text(encoding="utf-8"))["choice"]["int8"]
+    with pytest.raises(DetqError, match="do not calibrate"):
+        study_sensitivity(config("other", calibration=CalibrationChoice("valid", 3)), Progress())
+
+
+@needs_torchao
+def test_a_study_of_calibration_sets_reports_their_spread_and_goes_on(workplace):
+    """One calibration a seed, each its own line; more seeds later keep the ones that are there."""
+    from detq.engine.calibration import CalibrationChoice
+    from detq.sensitivity.variance import NAMES, VarianceConfig, calibrate_variance
+
+    def config(**changes):
+        arguments = {
+            "data": "valid",
+            "out": workplace / "variance",
+            "model": "smallest:build",
+            "calibration": CalibrationChoice("train", 2),
+            "seeds": 1,
+            "limit": 2,
+        }
+        return VarianceConfig(**arguments | changes)
+
+    first = calibrate_variance(config(), Progress())
+    assert set(first.found) == {"fp32", "0"}
+    both = calibrate_variance(config(seeds=2, resume=True), Progress())
+    assert both.found["0"] == first.found["0"]
+    assert set(both.found) == {"fp32", "0", "1"}
+    summary = both.summary()
+    assert set(summary) <= set(NAMES)
+    assert summary["AP"]["least"] <= summary["AP"]["mean"] <= summary["AP"]["greatest"]
