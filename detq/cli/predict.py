@@ -71,6 +71,8 @@ def predict_command(
     chosen = find_variant(variant)
     if artifact is not None and weights is not None:
         raise DetqError(f"--weights {weights}: the file of --artifact brings its own weights; leave one of the two out")
+    if artifact is not None and calibration is not None:
+        raise DetqError(f"--calibration {calibration}: the file of --artifact is calibrated; leave one of the two out")
     choice = calibration_of(calibration, calibration_images, calibration_seed, observer, default=seed)
     outputs = name_outputs(images, out)
     _check_files(images, outputs, overwrite=overwrite)

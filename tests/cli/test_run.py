@@ -200,3 +200,9 @@ def test_images_of_one_name_get_outputs_of_their_own():
     assert len(set(outputs.values())) == 5
     assert outputs[Path("a/x.jpg")] == Path("out/a_x.detq")
     assert outputs[Path("c/d/x.jpg")] == Path("out/d_x.detq")
+
+
+def test_an_artifact_is_calibrated_already(tmp_path):
+    """Images to calibrate with would be of no use, so naming both is a mistake."""
+    result = CliRunner().invoke(app, ["predict", "a.jpg", "--artifact", "car.ts", "--calibration", str(tmp_path)])
+    assert "--calibration" in str(result.exception)
