@@ -36,7 +36,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
             f'{path}: expected {{"model": {{name: tensor}}}}, as Detectron2 saves it, found '
             f"{_outline(content)}; give the checkpoint of a detector"
         )
-    names = [str(name) for name in model]
+    names = [_shown(name) for name in model]
     shared = "module." if all(name.startswith("module.") for name in names) else ""  # of distributed training
     return {name.removeprefix(shared): _as_tensor(value) for name, value in zip(names, model.values(), strict=True)}
 
@@ -50,10 +50,16 @@ def _as_tensor(value: Any) -> Tensor:
     return tensor.float() if tensor.is_floating_point() else tensor
 
 
+def _shown(name: Any) -> str:
+    """Return a name from a file for a message of one line."""
+    text = str(name)
+    return text if text.isprintable() else ascii(text)
+
+
 def _outline(content: Any) -> str:
     if not isinstance(content, Mapping):
         return type(content).__name__
-    names = [str(name) for name in content]
+    names = [_shown(name) for name in content]
     return f"a dict with {', '.join(names[:5])}{', …' * (len(names) > 5)}" if names else "an empty dict"
 
 
@@ -76,8 +82,8 @@ def _read_pickle(path: Path) -> Any:
             return load_plain(stream)
     except ForbiddenPickleError as error:
         raise WeightsError(
-            f"{path}: refused, because it asks for {error}; expected only dicts, lists, strings, numbers and NumPy "
-            "arrays, as in Detectron2's model zoo"
+            f"{path}: refused, because it asks for {_shown(error)}; expected only dicts, lists, strings, numbers and "
+            "NumPy arrays, as in Detectron2's model zoo"
         ) from None
     except Exception as error:  # noqa: BLE001  # see load_plain
         raise WeightsError(f"{path}: not a readable pickle ({_reason(error)}); copy it again, whole") from None

@@ -41,14 +41,19 @@ def shortest_edge(height: int, width: int, size: int, max_size: int) -> list[int
 class Detectron2Transform(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvision has no types
     """torchvision's transform with Detectron2's pixels: resized as uint8, then normalized in grey levels.
 
-    `image_mean` and `image_std` are in grey levels and in the order of the network's channels.
+    `pixel_mean` and `pixel_std` are in grey levels, in the order of the network's channels; `image_mean` and
+    `image_std` say the same of RGB in [0, 1], as torchvision's do.
     """
 
     def __init__(self, config: Detectron2Config) -> None:
-        super().__init__(
-            config.min_size, config.max_size, image_mean=list(config.pixel_mean), image_std=list(config.pixel_std)
+        reverse = config.input_format == "BGR"
+        mean, deviation = (
+            [value / 255 for value in (values[::-1] if reverse else values)]
+            for values in (config.pixel_mean, config.pixel_std)
         )
-        self.reverse_channels = config.input_format == "BGR"
+        super().__init__(config.min_size, config.max_size, image_mean=mean, image_std=deviation)
+        self.reverse_channels = reverse
+        self.pixel_mean, self.pixel_std = list(config.pixel_mean), list(config.pixel_std)
 
     def normalize(self, image: Tensor) -> Tensor:
         """Return the image as uint8 in the network's order of channels; `resize` subtracts the mean, afterwards.
@@ -70,8 +75,8 @@ class Detectron2Transform(GeneralizedRCNNTransform):  # type: ignore[misc]  # to
         device = image.device
         resized = F.interpolate(image[None].cpu(), size=size, mode="bilinear", align_corners=False, antialias=True)[0]
         levels = resized.to(device=device, dtype=torch.float32)
-        mean = torch.tensor(self.image_mean, dtype=torch.float32, device=device)
-        deviation = torch.tensor(self.image_std, dtype=torch.float32, device=device)
+        mean = torch.tensor(self.pixel_mean, dtype=torch.float32, device=device)
+        deviation = torch.tensor(self.pixel_std, dtype=torch.float32, device=device)
         image = (levels - mean[:, None, None]) / deviation[:, None, None]
         if target is not None:
             target["boxes"] = resize_boxes(target["boxes"], [height, width], size)

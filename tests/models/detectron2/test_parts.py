@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import roi_align
+from torchvision.ops.poolers import LevelMapper
 
 from detq.models.detectron2.anchors import Detectron2Anchors
 from detq.models.detectron2.build import build
@@ -89,6 +90,13 @@ def test_rgb_and_a_deviation_are_followed():
     image = torch.tensor([9, 10, 11]).reshape(3, 1, 1).expand(3, 4, 5) / 255
     found, _ = Detectron2Transform(config).eval()([image])
     assert found.tensors[0, :, 0, 0].tolist() == [4.0, 2.0, 1.0]
+
+
+def test_others_can_read_means_as_torchvisions():
+    """Of RGB in [0, 1], whatever the order and the scale of the network."""
+    transform = Detectron2Transform(Detectron2Config())
+    assert transform.image_mean == pytest.approx([0.485, 0.456, 0.406])
+    assert transform.image_std == [1 / 255] * 3
 
 
 def test_targets_are_resized_with_their_image(small):
@@ -176,6 +184,16 @@ def test_a_box_of_224_pixels_is_pooled_from_p4():
     sides = torch.tensor([0.0, 1, 111.9, 112, 223.9, 224, 447.9, 448, 5000])
     boxes = torch.stack([torch.zeros(9), torch.zeros(9), sides, sides], dim=1)
     assert choose_levels(boxes, 4).tolist() == [0, 0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_the_epsilon_of_the_level_is_detectron2s():
+    """1e-8 inside of the logarithm; torchvision adds 1e-6 to it, which moves a box just below 224 pixels to P4."""
+    side = torch.tensor([223.9999])
+    (box,) = torch.stack([torch.zeros(1), torch.zeros(1), side, side], dim=1)
+    assert int(choose_levels(box[None], 4)) == 1
+    assert int(LevelMapper(2, 5)([box[None]])) == 2
+    near = torch.tensor([[0, 0, 1, 1]], dtype=torch.float64) * 224 * (1 - 5e-9)
+    assert int(choose_levels(near, 4)) == 2
 
 
 @pytest.mark.parametrize("config", [PoolConfig(7), PoolConfig(5, 2, aligned=False)])
