@@ -78,7 +78,7 @@ class StagedDetector(nn.Module):
         }
         if self._mask_pool is not None:
             self.steps |= {"mask_pool": self._pool_masks, "mask_head": self._mask_head}
-        self.steps["paste"] = Paste(detector.transform)
+        self._paste = self.steps["paste"] = Paste(detector.transform)
 
     def forward(self, images: list[Tensor]) -> list[dict[str, Tensor]]:
         """Return what torchvision's detector does in eval mode, for float `(3, height, width)` images in [0, 1].
@@ -155,11 +155,11 @@ class StagedDetector(nn.Module):
                 total += sum(one.nbytes for one in (*dense.parameters(), *dense.buffers()))
         return total
 
-    @staticmethod
-    def _full(frame: Frame) -> dict[str, Tensor]:
+    def _full(self, frame: Frame) -> dict[str, Tensor]:
         found = {"boxes": frame.boxes, "labels": frame.labels, "scores": frame.scores}
         if frame.masks is not None:
-            found["masks"] = paste_masks_in_image(frame.masks, frame.boxes, frame.original)
+            pasted = self._paste.own is not None
+            found["masks"] = frame.masks if pasted else paste_masks_in_image(frame.masks, frame.boxes, frame.original)
         return found
 
     def _backbone(self, frame: Frame) -> None:

@@ -29,7 +29,8 @@ class Frame:
         boxes: float32 `(N, 4)`; in pixels of the resized image until the last stage.
         scores: float32 `(N,)`, best first.
         labels: int64 `(N,)`, from 1 as torchvision counts.
-        masks: float32 `(N, 1, 28, 28)`, probabilities inside the boxes, or None.
+        masks: float32 `(N, 1, 28, 28)`, probabilities inside the boxes, or None; pasted to the original image's size
+            where the detector has a way of its own to do that.
     """
 
     image: Tensor

@@ -149,10 +149,15 @@ class Postprocess:
 
 
 class Paste:
-    """Boxes to the original image's pixels; masks stay small probabilities inside their boxes."""
+    """Boxes to the original image's pixels; masks stay small probabilities inside their boxes.
+
+    Attributes:
+        own: the detector's own way to paste masks, or None; Detectron2's differs from torchvision's, and is used here.
+    """
 
     def __init__(self, transform: Any) -> None:
         self.transform = transform
+        self.own = getattr(transform, "paste", None)
 
     def __call__(self, frame: Frame) -> None:
         """Scale `boxes`; a detector whose own rule drops some loses their scores, labels and masks too."""
@@ -162,6 +167,8 @@ class Paste:
         frame.boxes, frame.scores, frame.labels = found["boxes"], found["scores"], found["labels"]
         if frame.masks is not None:
             frame.masks = frame.masks[found["kept"]]
+            if self.own is not None:
+                frame.masks = self.own(frame.masks, frame.boxes, frame.original)
 
 
 class Canvases:

@@ -72,3 +72,21 @@ def test_stages_are_timed_by_name():
         *("mask_pool", "mask_head", "paste"),
     ]
     assert all(value > 0 for value in clock.values())
+
+
+def test_detectron2s_detectors_keep_their_own_ways():
+    """Their filter, adaptive sampling, clipping, and masks pasted and compared with a half where they are pasted."""
+    from detq.models.detectron2.build import build
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        detector = build("mask_rcnn_R_50_FPN_1x", num_classes=3).eval()
+    detector.transform.min_size, detector.transform.max_size = (96,), 160
+    image = torch.rand(3, 90, 120, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        (expected,) = detector([image])
+        (found,) = build_staged(detector, Plan())([image])
+    assert len(expected["boxes"])
+    assert found["masks"].dtype == expected["masks"].dtype == torch.bool
+    same({**found, "masks": torch.zeros(0)}, {**expected, "masks": torch.zeros(0)})
+    assert (found["masks"] != expected["masks"]).float().mean() < 1e-3
