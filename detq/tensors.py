@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["as_tensor"]
+__all__ = ["as_pixels", "as_tensor"]
 
 
 def as_tensor(image: NDArray[np.uint8]) -> Tensor:
@@ -20,3 +20,12 @@ def as_tensor(image: NDArray[np.uint8]) -> Tensor:
     # the channels first in one step is the fastest of the ways tried.
     pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)
     return pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+
+
+def as_pixels(image: NDArray[np.uint8]) -> Tensor:
+    """Return `image` as a uint8 tensor of the same shape, without a copy where torch takes it as it is.
+
+    Args:
+        image: uint8 `(height, width, 3)`, RGB, in any memory layout, also read-only.
+    """
+    return torch.from_numpy(np.require(image, requirements=["C", "W"]))

@@ -20,6 +20,7 @@ from detq.engine.pool import ROWS, RoiPool
 from detq.engine.work import PREFIXES
 from detq.quantization.plan import Plan
 from detq.quantization.work import LayerWork, count_calls
+from detq.tensors import as_pixels
 
 __all__ = ["Dense", "StagedDetector"]
 
@@ -112,7 +113,7 @@ class StagedDetector(nn.Module):
         Args:
             image: uint8 `(height, width, 3)`, RGB.
         """
-        frame = self.run(torch.from_numpy(np.require(image, requirements=["C", "W"])))
+        frame = self.run(as_pixels(image))
         found = {"boxes": frame.boxes, "labels": frame.labels, "scores": frame.scores}
         return found if frame.masks is None else found | {"masks": frame.masks}
 

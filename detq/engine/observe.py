@@ -20,6 +20,7 @@ from detq.engine.frame import Frame
 from detq.engine.pool import ROWS
 from detq.errors import QuantizationError
 from detq.quantization.plan import StageRule
+from detq.tensors import as_pixels
 
 __all__ = ["CORRECTION_IMAGES", "Observed", "Run", "dynamic_shapes", "examples_of", "observe"]
 
@@ -96,7 +97,7 @@ def observe(
     detector = run_with({stage: _recording(one) for stage, one in seen.items()})
     start = last = time.monotonic()
     for done, image in enumerate(calibration.images(), start=1):
-        frame = detector.run(torch.from_numpy(image))
+        frame = detector.run(as_pixels(image))
         for stage, one in seen.items():
             one.work += _work(stage, frame)
         now = time.monotonic()
@@ -139,7 +140,7 @@ def examples_of(
         return run
 
     recorder = run_with({stage: recording(stage, module) for stage, module in stages.items()})
-    frame = recorder.run(torch.from_numpy(next(calibration.images())))
+    frame = recorder.run(as_pixels(next(calibration.images())))
     channels = frame.features[0].shape[1]
     for stage, side in (("box_head", 7), ("mask_head", 14)):  # nothing was found in this image
         found.setdefault(stage, (torch.zeros(ROWS, side, side, channels),))

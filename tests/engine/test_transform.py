@@ -10,6 +10,7 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from detq.engine.frame import Frame
 from detq.engine.glue import Transform
+from detq.tensors import as_pixels
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
@@ -38,3 +39,11 @@ def test_the_canvas_holds_torchvisions_image_to_a_grey_level(size, limits, as_by
     padding = torch.tensor(MEAN)[None, :, None, None].mul(255).round().expand(shape)
     torch.testing.assert_close(frame.canvas[inside].float(), wanted[inside], atol=1.01, rtol=0)
     assert torch.equal(frame.canvas[~inside].float(), padding[~inside])
+
+
+def test_read_only_and_turned_images_are_taken_without_a_warning():
+    """A decoder's array may be read-only, a rotated one has other strides; torch takes neither as it is."""
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    image.flags.writeable = False
+    for given_image in (image, image[::-1], image.transpose(1, 0, 2)):
+        assert np.array_equal(as_pixels(given_image).numpy(), given_image)
