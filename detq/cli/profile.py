@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from detq.cli.options import (
+    CalibrationImagesOption,
+    CalibrationOption,
+    CalibrationSeedOption,
     ClassesOption,
     FormatOption,
     JsonOption,
+    ObserverOption,
     SeedOption,
     ThreadsOption,
     WeightsOption,
+    calibration_of,
     names_of,
 )
 
@@ -46,6 +51,10 @@ def profile_command(
     limit: Annotated[int, typer.Option("--limit", min=1, metavar="N", help="Use at most N images, spread.")] = 20,
     weights: WeightsOption = None,
     classes: ClassesOption = None,
+    calibration: CalibrationOption = None,
+    calibration_images: CalibrationImagesOption = 50,
+    calibration_seed: CalibrationSeedOption = None,
+    observer: ObserverOption = "mse",
     threads: ThreadsOption = None,
     by_threads: Annotated[
         bool, typer.Option("--by-threads", help="Measure at 1, 2, 4 … threads too, up to --threads.")
@@ -88,7 +97,9 @@ def profile_command(
             raise OutputError(f"--picture {picture}: expected a name that ends in {', '.join(_PICTURES)}")
     most = choose_threads(threads)
     counts = sorted({most, *(2**power for power in range(10) if 2**power < most)}) if by_threads else [most]
-    profile = _measure(chosen, _images(data, format, limit), counts, (weights, names_of(classes), seed), quiet=as_json)
+    drawn = calibration_of(calibration, calibration_images, calibration_seed, observer, default=seed)
+    how = {"weights": weights, "classes": names_of(classes), "seed": seed, "calibration": drawn}
+    profile = _measure(chosen, _images(data, format, limit), counts, how, quiet=as_json)
     if picture is not None:
         from detq.report.profile import draw_profile
 
@@ -118,7 +129,7 @@ def _measure(
     variants: list[Variant],
     images: list[NDArray[np.uint8]],
     threads: list[int],
-    weights: tuple[str | None, tuple[str, ...] | None, int],
+    how: dict[str, Any],
     *,
     quiet: bool,
 ) -> Profile:
@@ -127,16 +138,12 @@ def _measure(
     from detq.measure.threads import pinned_threads
     from detq.predictor import build_predictor
 
-    source, classes, seed = weights
     progress = progress_for(quiet=quiet)
     try:
         with pinned_threads(max(threads)):
-            predictors = {
-                one.id: build_predictor(one, weights=source, classes=classes, seed=seed, say=progress.say)
-                for one in variants
-            }
+            predictors = {one.id: build_predictor(one, **how, say=progress.say) for one in variants}
             progress.begin("timing images", len(images) * len(threads))
-            return profile_variants(predictors, images, threads=threads, seed=seed, step=progress.step)
+            return profile_variants(predictors, images, threads=threads, seed=how["seed"], step=progress.step)
     finally:
         progress.end()
 
