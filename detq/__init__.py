@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from detq.datasets import open_dataset
     from detq.errors import DetqError
+    from detq.model_files import load
     from detq.predictor import Predictor, build_predictor
     from detq.torchscript import TorchScriptPredictor
     from detq.types import Detections, GroundTruth, Sample
@@ -27,6 +28,7 @@ _HOMES = {
     "VARIANTS": "detq.variants",
     "build_predictor": "detq.predictor",
     "find_variant": "detq.variants",
+    "load": "detq.model_files",
     "open_dataset": "detq.datasets",
 }
 
@@ -40,6 +42,7 @@ __all__ = [
     "TorchScriptPredictor",
     "build_predictor",
     "find_variant",
+    "load",
     "open_dataset",
 ]
 

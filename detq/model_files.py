@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from detq.errors import ModelFileError, unknown_name
 from detq.targets import resolve
 
-__all__ = ["MODEL_FORMATS", "Exported", "ModelFormat", "find_model_format", "format_of"]
+if TYPE_CHECKING:
+    from detq.predictor import Predictor
+
+__all__ = ["MODEL_FORMATS", "Exported", "ModelFormat", "find_model_format", "format_of", "load"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class ModelFormat:
         writer: dotted target of `export(variant, path, *, weights, classes, seed, image) -> Exported`.
         reader: dotted target of `open_predictor(path, *, classes) -> Predictor`.
         summary: one line for the user.
+        options: keywords that its writer takes beside those.
     """
 
     name: str
@@ -51,6 +55,7 @@ class ModelFormat:
     writer: str
     reader: str
     summary: str
+    options: tuple[str, ...] = ()
 
     def resolve_writer(self) -> Callable[..., Exported]:
         """Import and return what writes it."""
@@ -68,6 +73,14 @@ MODEL_FORMATS: Sequence[ModelFormat] = (
         writer="detq.torchscript.export:export_variant",
         reader="detq.torchscript.artifact:open_predictor",
         summary="torch.jit.script of the whole detector, any image size",
+    ),
+    ModelFormat(
+        "detq",
+        (".detq",),
+        writer="detq.artifact.save:export_variant",
+        reader="detq.artifact.load:open_predictor",
+        summary="compiled stages for a CPU like this one, which start without compiling",
+        options=("calibration", "image_sizes", "measured", "programs", "say"),
     ),
 )
 
@@ -95,3 +108,18 @@ def format_of(path: Path) -> ModelFormat:
             return one
     known = ", ".join(suffix for one in MODEL_FORMATS for suffix in one.suffixes)
     raise ModelFileError(f"--artifact {path}: expected a file whose name ends in {known}")
+
+
+def load(path: str | Path, *, classes: Sequence[str] | None = None) -> Predictor:
+    """Return the detector in a file of `detq export`, ready for images: `detq.load("car.detq")(image)`.
+
+    A `.detq` holds machine code, and starts without compiling. TorchScript files are read too.
+
+    Args:
+        path: the file.
+        classes: names of its labels, where it brings none or they are to be called otherwise.
+
+    Raises:
+        DetqError: it is no such file, a damaged one, or one for another machine or version of torch.
+    """
+    return cast("Predictor", format_of(Path(path)).resolve_reader()(Path(path), classes=classes))

@@ -42,6 +42,8 @@ class Predictor:
         fp32_weight_bytes: the same of the fp32 module that it was made from.
     """
 
+    _staged: TakesPixels | None = None
+
     def __init__(
         self,
         module: nn.Module,
@@ -85,6 +87,11 @@ class Predictor:
         if self._staged is not None:
             self._staged.prepare(image)
 
+    def expect(self, height: int, width: int) -> None:
+        """Get ready for images of this size, as `prepare` does; their canvas is exact, however many sizes there are."""
+        if self._staged is not None:
+            self._staged.expect(height, width)
+
     @property
     def weight_bytes(self) -> int:
         """Bytes of all parameters, buffers and other constants of `module`; of a staged one, once it has run."""
@@ -114,6 +121,10 @@ class TakesPixels(Protocol):
 
     def prepare(self, image: Image) -> None:
         """Get ready for images of this size."""
+        ...
+
+    def expect(self, height: int, width: int) -> None:
+        """Get ready for images of this size, with an exact canvas."""
         ...
 
 

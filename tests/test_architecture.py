@@ -30,7 +30,7 @@ LAYERS = (
     ("measure",),
     ("training",),
     ("results",),
-    ("baseline", "report"),
+    ("baseline", "report", "artifact"),
     ("gate",),
     ("runner", "bench"),
     ("sensitivity",),

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from detq.cli.options import ClassesOption, JsonOption, SeedOption, ThreadsOption, WeightsOption, names_of
-from detq.model_files import MODEL_FORMATS, find_model_format
+from detq.cli.options import (
+    CalibrationImagesOption,
+    CalibrationOption,
+    CalibrationSeedOption,
+    ClassesOption,
+    ImageSizeOption,
+    JsonOption,
+    ObserverOption,
+    SeedOption,
+    ThreadsOption,
+    WeightsOption,
+    calibration_of,
+    names_of,
+    sizes_of,
+)
+from detq.model_files import MODEL_FORMATS, ModelFormat, find_model_format
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +46,22 @@ def export_command(
         Path | None,
         typer.Option("--image", metavar="FILE", help="The image to check it with; a rendered road by default."),
     ] = None,
+    calibration: CalibrationOption = None,
+    calibration_images: CalibrationImagesOption = 50,
+    calibration_seed: CalibrationSeedOption = None,
+    observer: ObserverOption = "mse",
+    image_size: ImageSizeOption = None,
+    measured: Annotated[
+        Path | None,
+        typer.Option("--measured", metavar="DIR", help="A folder of `detq run`, whose figures travel in the file."),
+    ] = None,
+    programs: Annotated[
+        bool | None,
+        typer.Option(
+            "--any-size/--fixed-sizes",
+            help="With the graphs that other image sizes are compiled from, which doubles the file; the default.",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
     seed: SeedOption = 0,
     threads: ThreadsOption = None,
@@ -38,16 +69,38 @@ def export_command(
 ) -> None:
     """Write a variant to one file that brings its weights and class names, read it back, and check what it finds.
 
-    Example: `detq export fasterrcnn_mobilenet_v3_large_fpn-torchscript_dynamic_int8 --format torchscript --out car.ts`
+    `detq export fasterrcnn_mobilenet_v3_large_fpn-torchscript_dynamic_int8 --format torchscript --out car.ts`
+
+    `detq export fasterrcnn_mobilenet_v3_large_fpn-mixed_int8 --format detq --image-size 1280x720 --out car.detq`
     """
+    from detq.artifact.measured import read_measured
     from detq.measure.threads import choose_threads, pinned_threads
     from detq.variants import find_variant
 
     chosen, writer = find_variant(variant), find_model_format(format)
     refuse_existing(out, overwrite=overwrite)
+    options: dict[str, Any] = {
+        "image_sizes": sizes_of(image_size),
+        "measured": None if measured is None else read_measured(measured, chosen),
+        "programs": programs,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    if calibration is not None or "calibration" in writer.options:
+        given["calibration"] = calibration_of(
+            calibration, calibration_images, calibration_seed, observer, default=seed
+        )
+    _refuse_needless(writer, given)
+    if "say" in writer.options:
+        given["say"] = lambda sentence: typer.echo(sentence, err=True)
     with pinned_threads(choose_threads(threads)):
         made = writer.resolve_writer()(
-            chosen, out, weights=weights, classes=names_of(classes), seed=seed, image=image_to_check_with(image)
+            chosen,
+            out,
+            weights=weights,
+            classes=names_of(classes),
+            seed=seed,
+            image=image_to_check_with(image),
+            **given,
         )
     result: dict[str, Any] = {
         "file": str(made.path),
@@ -67,6 +120,21 @@ def export_command(
     )
     if made.note:
         typer.echo(made.note)
+
+
+_OPTIONS = {"image_sizes": "--image-size", "programs": "--any-size"}
+
+
+def _refuse_needless(writer: ModelFormat, given: Mapping[str, Any]) -> None:
+    """Raise where an option was given that a format has no use for."""
+    from detq.errors import DetqError
+
+    for name in given:
+        if name not in writer.options:
+            option = _OPTIONS.get(name, f"--{name}")
+            raise DetqError(
+                f"{option}: --format {writer.name} has no use for it; leave it out or choose another format"
+            )
 
 
 def refuse_existing(out: Path, *, overwrite: bool) -> None:

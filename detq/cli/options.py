@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +22,7 @@ __all__ = [
     "ClassesOption",
     "DataOption",
     "FormatOption",
+    "ImageSizeOption",
     "IouOption",
     "JsonOption",
     "MapOption",
@@ -34,6 +36,7 @@ __all__ = [
     "calibration_of",
     "names_of",
     "open_artifact",
+    "sizes_of",
 ]
 
 DataOption = Annotated[
@@ -132,6 +135,15 @@ ObserverOption = Annotated[
         help="How a range is chosen: `mse` (least squared error), `minmax`, or `percentile` (99.99 %).",
     ),
 ]
+ImageSizeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--image-size",
+        metavar="WxH",
+        help="Get compiled stages ready for images of this width and height in pixels, or of several: "
+        "`1280x720,640x480`.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
 
 
@@ -164,6 +176,25 @@ def names_of(text: str | None) -> tuple[str, ...] | None:
 
 def open_artifact(path: Path, classes: Sequence[str] | None) -> Predictor:
     """Return the predictor of the whole model in a file; `classes` name its labels if the file does not."""
-    from detq.model_files import format_of
+    from detq.model_files import load
 
-    return cast("Predictor", format_of(path).resolve_reader()(path, classes=classes))
+    return load(path, classes=classes)
+
+
+def sizes_of(text: str | None) -> tuple[tuple[int, int], ...] | None:
+    """Return the (height, width) of each size in `1280x720,640x480`, or None where nothing was given.
+
+    Raises:
+        DetqError: it is something else.
+    """
+    from detq.errors import DetqError
+
+    if text is None:
+        return None
+    found = [re.fullmatch(r"\s*([1-9]\d{0,4})[x×]([1-9]\d{0,4})\s*", part) for part in text.split(",")]
+    sizes = tuple((int(match[2]), int(match[1])) for match in found if match)
+    if len(sizes) < len(found):
+        raise DetqError(
+            f"--image-size {text}: expected width and height in pixels such as 1280x720, or several with commas"
+        )
+    return sizes

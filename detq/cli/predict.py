@@ -15,6 +15,7 @@ from detq.cli.options import (
     CalibrationOption,
     CalibrationSeedOption,
     ClassesOption,
+    ImageSizeOption,
     JsonOption,
     ObserverOption,
     SeedOption,
@@ -23,6 +24,7 @@ from detq.cli.options import (
     calibration_of,
     names_of,
     open_artifact,
+    sizes_of,
 )
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ def predict_command(
     classes: ClassesOption = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for pictures and JSON.")] = Path(),
     score: Annotated[float, typer.Option("--score", metavar="S", help="Least score of a detection.")] = 0.5,
+    image_size: ImageSizeOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
     seed: SeedOption = 0,
     threads: ThreadsOption = None,
@@ -60,7 +63,7 @@ def predict_command(
     Example: `detq predict photos/*.jpg --variant fasterrcnn_mobilenet_v3_large_fpn-dynamic_int8 --out found`
 
     A file of `detq export`, or a TorchScript detector of torchvision's or Detectron2's:
-    `detq predict photos/*.jpg --artifact model.ts --classes balloon --out found`
+    `detq predict photos/*.jpg --artifact model.ts --classes balloon --out found`, or `--artifact car.detq`.
     """
     from detq.errors import DetqError
     from detq.measure.threads import choose_threads, pinned_threads
@@ -92,6 +95,8 @@ def predict_command(
             )
         for note in predictor.notes:
             typer.echo(f"{note}.", err=True)
+        for height, width in sizes_of(image_size) or ():
+            predictor.expect(height, width)
         if not predictor.meaningful:
             typer.echo("The weights are RANDOM: what is found means nothing.", err=True)
         results = [_predict(predictor, image, outputs[image], score, quiet=as_json) for image in outputs]

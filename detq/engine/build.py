@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +12,21 @@ import torch
 from torch import Tensor, nn
 
 from detq.engine import compiler, static_int8
-from detq.engine.cache import cache_folder, key_of, surroundings, weights_digest
 from detq.engine.calibration import Calibration
-from detq.engine.capability import Capability, capability, fit_plan
-from detq.engine.compiled import Compiled, PerShape, Typed, signature
-from detq.engine.compiler import compile_exported, export, load_compiled
-from detq.engine.dense import dense_stages
+from detq.engine.capability import capability, fit_plan
+from detq.engine.compiled import Typed
+from detq.engine.compiler import quiet
+from detq.engine.dense import DenseStages
 from detq.engine.detector import Dense, StagedDetector
 from detq.engine.glue import own_resize
-from detq.engine.pool import ROWS
-from detq.engine.quantize import Programs
-from detq.engine.work import GraphWork, read_program
+from detq.engine.packages import Packages
+from detq.engine.quantize import Programs, as_program
 from detq.errors import UnsupportedError
 from detq.quantization.plan import DENSE_STAGES, Plan, StageRule
 
-__all__ = ["build_staged", "unstaged_reason", "unsupported_reason"]
+__all__ = ["FromWeights", "build_staged", "unstaged_reason", "unsupported_reason"]
 
 Say = Callable[[str], None]
-
-_BY_ROWS = ("box_head", "mask_head")
 
 
 def unsupported_reason(plan: Plan) -> str | None:
@@ -78,79 +73,83 @@ def build_staged(
     found = capability()
     plan, notes = fit_plan(plan, found)
     pixels = plan.pixels == "uint8" and not own_resize(detector.transform)
+    stages = DenseStages(detector, pixels=pixels)
     with torch.inference_mode(mode=False), torch.no_grad():
-        stages = dense_stages(detector, pixels=pixels)
         names = tuple(detector.backbone(torch.zeros(1, 3, 64, 64)))
         programs = Programs(
             detector, stages, names, pixels=pixels, calibration=calibration, found=found, say=say or _silent
         )
-        builder = _Builder(stages, programs, found, plan, say or _silent)
-        dense = {stage: builder.dense(stage) for stage in stages}
-    return StagedDetector(detector, plan, dense, names, pixels=pixels, notes=notes)
+        graphs = FromWeights(stages, programs, bf16=found.bf16)
+        packages = Packages(graphs, say or _silent)
+        dense: dict[str, Dense] = {}
+        for stage in stages:
+            rule = plan.rule(stage)
+            dense[stage] = graphs.eager(stage, rule) if rule.engine == "eager" else packages.stage(stage, rule)
+    return StagedDetector(detector, plan, dense, names, pixels=pixels, notes=notes, graphs=graphs)
 
 
 def _silent(_sentence: str) -> None:
     """Say nothing."""
 
 
-class _Builder:
-    """Makes each dense stage runnable."""
+class FromWeights:
+    """The graphs of a detector's stages: its own modules, folded, or what calibration made of them.
 
-    def __init__(
-        self, stages: Mapping[str, nn.Module], programs: Programs, found: Capability, plan: Plan, say: Say
-    ) -> None:
-        self._stages, self._programs, self._found, self._plan, self._say = stages, programs, found, plan, say
+    Attributes:
+        detector: torchvision's.
+        describe_calibration: returns what identifies the calibration images of int8 stages.
+    """
 
-    def dense(self, stage: str) -> Dense:
-        rule = self._plan.rule(stage)
-        if rule.engine == "eager":
-            return self._eager(stage, rule)
-        return PerShape(lambda inputs: self._compiled(stage, rule, inputs), rows=ROWS if stage in _BY_ROWS else 0)
+    def __init__(self, stages: DenseStages, programs: Programs, *, bf16: bool) -> None:
+        """Make graphs of stages.
 
-    def _eager(self, stage: str, rule: StageRule) -> nn.Module:
+        Args:
+            stages: in fp32.
+            programs: quantizes them.
+            bf16: this CPU computes in bf16, so an int8 backbone hands on its features in it.
+        """
+        self._stages, self._programs, self._bf16 = stages, programs, bf16
+        self.detector = stages.detector
+        self.describe_calibration = programs.describe_calibration
+
+    def key(self, stage: str, rule: StageRule) -> str:
+        """Return what differs where the graph does."""
+        return self._programs.key(stage, rule) if rule.precision == "int8" else self._stages.digest(stage)
+
+    def graph(self, stage: str, rule: StageRule) -> nn.Module:
+        """Return what is exported and compiled."""
+        if rule.precision == "int8":
+            return Typed(self._programs.graph(stage, rule), torch.float32, self.makes(stage, rule))
+        return self._float(stage, rule).to(memory_format=torch.channels_last)
+
+    def makes(self, stage: str, rule: StageRule) -> torch.dtype | None:
+        """Return the type that the features of an int8 stage are cast to, or None where they stay as they are."""
+        return torch.bfloat16 if rule.precision == "int8" and stage == "backbone" and self._bf16 else None
+
+    def eager(self, stage: str, rule: StageRule) -> nn.Module:
+        """Return a stage that runs without a compiler."""
         module = self._float(stage, rule)
         return module.to(memory_format=torch.channels_last) if stage != "box_head" else module
+
+    def save_program(self, stage: str, rule: StageRule, example: tuple[Tensor, ...], path: Path) -> None:
+        """Write a stage's graph for images of any size to `path`: of an int8 stage the quantized one, without casts.
+
+        Args:
+            stage: which.
+            rule: how it runs.
+            example: of its inputs.
+            path: the file, `.pt2`.
+        """
+        if rule.precision == "int8":
+            shutil.copyfile(self._programs.file(stage, rule), path)
+            return
+        with quiet(), torch.inference_mode(mode=False), torch.no_grad():
+            module = self.graph(stage, rule)
+            inputs = tuple(one.clone(memory_format=torch.preserve_format) for one in example)
+            torch.export.save(as_program(module, stage, inputs, together=True), path)
 
     def _float(self, stage: str, rule: StageRule) -> nn.Module:
         module = copy.deepcopy(self._stages[stage])
         if rule.precision == "bf16":
             return Typed(module.to(torch.bfloat16), torch.bfloat16, None)
         return Typed(module, torch.float32, None)
-
-    def _graph(self, stage: str, rule: StageRule) -> nn.Module:
-        """Return what is exported and compiled; an int8 backbone hands on features in bf16 where the CPU has it."""
-        if rule.precision != "int8":
-            return self._float(stage, rule).to(memory_format=torch.channels_last)
-        made = torch.bfloat16 if stage == "backbone" and self._found.bf16 else None
-        return Typed(self._programs.graph(stage, rule), torch.float32, made)
-
-    def _compiled(self, stage: str, rule: StageRule, inputs: tuple[Tensor, ...]) -> Compiled:
-        takes = signature(inputs, ROWS if stage in _BY_ROWS else 0)
-        path = cache_folder() / "packages" / f"{self._key(stage, rule, takes)}.pt2"
-        if not path.exists():
-            shape = (
-                "×".join(str(side) for side in inputs[0].shape[2:]) if stage not in _BY_ROWS else "any number of rois"
-            )
-            self._say(f"compiling {stage} in {rule.precision} for {shape}; kept in {cache_folder()}")
-            self._compile(stage, rule, inputs, path)
-        return Compiled(load_compiled(path), takes, path, GraphWork.read(path.with_suffix(".json")))
-
-    def _key(self, stage: str, rule: StageRule, takes: Any) -> str:
-        what = self._programs.key(stage, rule) if rule.precision == "int8" else weights_digest(self._stages[stage])
-        return key_of(stage=stage, rule=asdict(rule), weights=what, takes=asdict(takes), **surroundings())
-
-    def _compile(self, stage: str, rule: StageRule, inputs: tuple[Tensor, ...], path: Path) -> None:
-        dynamic = None
-        if stage in _BY_ROWS:
-            blocks = torch.export.Dim("blocks", min=1, max=64)
-            dynamic = (tuple({0: ROWS * blocks} for _ in inputs),)
-
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with torch.inference_mode(mode=False), tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            example = tuple(one.clone(memory_format=torch.preserve_format) for one in inputs)
-            program = export(self._graph(stage, rule), example, dynamic)
-            half = Path(folder) / path.name
-            compile_exported(program, half)
-            work = read_program(program, rows=len(inputs[0]) if stage in _BY_ROWS else 0)
-            work.write(path.with_suffix(".json"))
-            half.replace(path)  # last: a package without its description would be of no use

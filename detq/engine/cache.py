@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -23,6 +24,7 @@ from torch import nn
 __all__ = ["cache_folder", "key_of", "surroundings", "weights_digest"]
 
 _ENGINE = Path(__file__).parent
+_VERSIONED = {"torch", "torchvision", "builtins"}
 
 
 def cache_folder() -> Path:
@@ -33,12 +35,24 @@ def cache_folder() -> Path:
 
 
 def weights_digest(module: nn.Module) -> str:
-    """Return a digest of all parameters and buffers of `module`, by name, and of its printed structure."""
+    """Return a digest of all parameters and buffers of `module`, by name, of its printed structure, and of its code.
+
+    The code is that of classes that are neither torch's nor torchvision's: their versions are in `surroundings`.
+    """
     digest = hashlib.sha256(str(module).encode())
+    for file in sorted(_own_sources(module)):
+        digest.update(file.read_bytes())
     for name, tensor in module.state_dict().items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().contiguous().view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+        digest.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:32]
+
+
+def _own_sources(module: nn.Module) -> set[Path]:
+    kinds = {kind for child in module.modules() for kind in type(child).__mro__}
+    foreign = {kind.__module__ for kind in kinds if kind.__module__.partition(".")[0] not in _VERSIONED}
+    files = {getattr(sys.modules.get(name), "__file__", None) for name in foreign}
+    return {Path(file) for file in files if file is not None and Path(file).is_file()}
 
 
 def key_of(**parts: Any) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.utils._pytree as pytree
 from torch import Tensor, nn
 from torch import _inductor as inductor
 
@@ -70,10 +71,21 @@ def compile_exported(program: torch.export.ExportedProgram, path: Path) -> None:
 
 
 def load_compiled(path: Path) -> Callable[..., Any]:
-    """Return what was compiled into `path`, ready to call."""
-    with quiet():
-        loaded: Callable[..., Any] = inductor.aoti_load_package(str(path))
-    return loaded
+    """Return what was compiled into `path`, ready to call with tensors.
+
+    torch's own `aoti_load_package` does the same after a second of importing the compiler and of trying which
+    instructions the C++ compiler knows.
+
+    Raises:
+        RuntimeError: it is no package, or a damaged one.
+    """
+    loader = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, -1)  # noqa: SLF001  # no public name
+    structure = pytree.treespec_loads(loader.get_call_spec()[1])
+
+    def run(*inputs: Tensor) -> Any:
+        return pytree.tree_unflatten(loader.boxed_run(list(inputs)), structure)
+
+    return run
 
 
 @contextlib.contextmanager

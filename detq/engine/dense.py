@@ -7,16 +7,17 @@ first linear layer's weight is permuted once instead of every activation.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
 
+from detq.engine.cache import key_of, weights_digest
 from detq.engine.fold import simplify
 
-__all__ = ["Backbone", "BoxHead", "MaskHead", "RpnHead", "dense_stages"]
+__all__ = ["Backbone", "BoxHead", "DenseStages", "MaskHead", "RpnHead"]
 
 
 class Backbone(nn.Module):
@@ -76,7 +77,7 @@ class RpnHead(nn.Module):
 class BoxHead(nn.Module):
     """Pooled features of proposals to class logits and box regression."""
 
-    def __init__(self, head: nn.Module, predictor: nn.Module, size: tuple[int, int]) -> None:
+    def __init__(self, head: nn.Module, predictor: nn.Module, size: Sequence[int]) -> None:
         super().__init__()
         self.head, self.predictor = copy.deepcopy(head), copy.deepcopy(predictor)
         self.flat = isinstance(head, TwoMLPHead)
@@ -105,20 +106,71 @@ class MaskHead(nn.Module):
         return logits
 
 
-def dense_stages(detector: Any, *, pixels: bool) -> dict[str, nn.Module]:
-    """Return the dense stages of a torchvision Faster or Mask R-CNN by name, in fp32, batch norm folded.
+class DenseStages(Mapping[str, nn.Module]):
+    """The dense stages of a torchvision Faster or Mask R-CNN by name, in fp32, batch norm folded.
 
-    Args:
-        detector: a `GeneralizedRCNN` in eval mode; it stays as it is.
-        pixels: the backbone takes uint8 pixels and normalizes them itself.
+    Each is made when it is first asked for: who finds it compiled in the cache needs its `digest` only.
+
+    Attributes:
+        detector: that was divided.
     """
-    transform, roi = detector.transform, detector.roi_heads
-    normalize = {"mean": list(transform.image_mean), "std": list(transform.image_std)} if pixels else None
-    stages: dict[str, nn.Module] = {
-        "backbone": Backbone(simplify(detector.backbone), normalize),
-        "rpn_head": RpnHead(detector.rpn.head, len(detector.rpn.anchor_generator.sizes)),
-        "box_head": BoxHead(simplify(roi.box_head), roi.box_predictor, roi.box_roi_pool.output_size),
-    }
-    if roi.has_mask():
-        stages["mask_head"] = MaskHead(simplify(roi.mask_head), roi.mask_predictor)
-    return {name: stage.eval().requires_grad_(False) for name, stage in stages.items()}
+
+    def __init__(self, detector: Any, *, pixels: bool) -> None:
+        """Divide a detector.
+
+        Args:
+            detector: a `GeneralizedRCNN` in eval mode; it stays as it is.
+            pixels: the backbone takes uint8 pixels and normalizes them itself.
+        """
+        self.detector, self._pixels = detector, pixels
+        self._names = ("backbone", "rpn_head", "box_head", *(["mask_head"] if detector.roi_heads.has_mask() else []))
+        self._made: dict[str, nn.Module] = {}
+        self._digests: dict[str, str] = {}
+
+    def __getitem__(self, stage: str) -> nn.Module:
+        if stage not in self._names:
+            raise KeyError(stage)
+        if stage not in self._made:
+            with torch.inference_mode(mode=False), torch.no_grad():
+                self._made[stage] = self._make(stage).eval().requires_grad_(False)
+        return self._made[stage]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def digest(self, stage: str) -> str:
+        """Return what differs where a stage's weights, structure, code or normalization do."""
+        if stage not in self._digests:
+            parts = [weights_digest(part) for part in self._parts(stage)]
+            self._digests[stage] = key_of(parts=parts, settings=self._settings(stage))
+        return self._digests[stage]
+
+    def _parts(self, stage: str) -> tuple[nn.Module, ...]:
+        roi = self.detector.roi_heads
+        if stage == "backbone":
+            return (self.detector.backbone,)
+        if stage == "rpn_head":
+            return (self.detector.rpn.head,)
+        return (roi.box_head, roi.box_predictor) if stage == "box_head" else (roi.mask_head, roi.mask_predictor)
+
+    def _settings(self, stage: str) -> Any:
+        """Return what a stage is made from beside modules, ready for JSON."""
+        if stage == "backbone":
+            transform = self.detector.transform
+            return {"mean": list(transform.image_mean), "std": list(transform.image_std)} if self._pixels else None
+        if stage == "rpn_head":
+            return len(self.detector.rpn.anchor_generator.sizes)
+        return list(self.detector.roi_heads.box_roi_pool.output_size) if stage == "box_head" else None
+
+    def _make(self, stage: str) -> nn.Module:
+        parts, settings = self._parts(stage), self._settings(stage)
+        if stage == "backbone":
+            return Backbone(simplify(parts[0]), settings)
+        if stage == "rpn_head":
+            return RpnHead(parts[0], settings)
+        if stage == "box_head":
+            return BoxHead(simplify(parts[0]), parts[1], settings)
+        return MaskHead(simplify(parts[0]), parts[1])

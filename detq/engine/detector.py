@@ -15,7 +15,7 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from detq.engine.compiled import PerShape
 from detq.engine.frame import Frame
-from detq.engine.glue import Paste, Postprocess, Proposals, Transform, choose_masks
+from detq.engine.glue import Canvases, Paste, Postprocess, Proposals, Transform, choose_masks
 from detq.engine.pool import ROWS, RoiPool
 from detq.engine.work import PREFIXES
 from detq.quantization.plan import Plan
@@ -36,6 +36,9 @@ class StagedDetector(nn.Module):
     Attributes:
         plan: what runs where.
         notes: what the plan lost on this CPU, in sentences.
+        names: of the feature maps.
+        pixels: the backbone takes uint8 canvases.
+        graphs: what compiled stages were compiled from.
         steps: the stages in order, by name; each takes a `Frame` and fills in its part.
     """
 
@@ -48,6 +51,7 @@ class StagedDetector(nn.Module):
         *,
         pixels: bool,
         notes: tuple[str, ...] = (),
+        graphs: Any = None,
     ) -> None:
         """Put the stages together.
 
@@ -58,9 +62,10 @@ class StagedDetector(nn.Module):
             names: of the feature maps.
             pixels: the backbone takes uint8 canvases.
             notes: sentences on what the plan lost on this CPU.
+            graphs: what `dense` was compiled from, for who exports it: a `detq.engine.packages.Graphs`.
         """
         super().__init__()
-        self.plan, self.notes = plan, notes
+        self.plan, self.notes, self.names, self.pixels, self.graphs = plan, notes, names, pixels, graphs
         roi = detector.roi_heads
         self._dense = dict(dense)
         self._ready: set[tuple[int, ...]] = set()
@@ -126,8 +131,39 @@ class StagedDetector(nn.Module):
         shape = image.shape[:2]
         if shape not in self._ready:
             with torch.inference_mode():
-                self.from_pixels(image)
+                frame = self.run(torch.from_numpy(np.require(image, requirements=["C", "W"])))
+                self._visit(frame)
             self._ready.add(shape)
+
+    def expect(self, height: int, width: int) -> None:
+        """Get ready for images of this size, whose canvas is not rounded up to steps of 64 pixels."""
+        transform: Any = self.steps["transform"]
+        blank = np.full((height, width, 3), 114, np.uint8)
+        transform.expect(torch.from_numpy(blank))
+        self.prepare(blank)
+
+    def _visit(self, frame: Frame) -> None:
+        """Run the heads that an image without objects has not reached."""
+        box = torch.tensor([[0.0, 0.0, 32.0, 32.0]])
+        if not len(frame.proposals):
+            frame.proposals = box
+            self._pool_boxes(frame)
+            self._box_head(frame)
+        if self._mask_pool is not None and not len(frame.boxes):
+            frame.boxes, frame.labels = box, torch.ones(1, dtype=torch.int64)
+            self._pool_masks(frame)
+            self._mask_head(frame)
+
+    @property
+    def canvases(self) -> Canvases:
+        """The canvas sizes met so far."""
+        transform: Any = self.steps["transform"]
+        return transform.canvases  # type: ignore[no-any-return]
+
+    @property
+    def dense(self) -> Mapping[str, Dense]:
+        """The dense stages by name."""
+        return self._dense
 
     def count_work(self, image: Tensor) -> list[LayerWork]:
         """Run on one image, float32 `(3, height, width)` in [0, 1], and return the work of every layer."""

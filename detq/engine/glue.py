@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -73,6 +74,19 @@ class Transform:
         canvas[height:] = filling
         canvas[:height, 3 * width :] = filling[: 3 * (wide - width)]
         return canvas.view(1, high, wide, 3).permute(0, 3, 1, 2)
+
+    def expect(self, image: Tensor) -> None:
+        """Keep the exact canvas of images of this size.
+
+        Args:
+            image: uint8 `(height, width, 3)`.
+        """
+        if self.pixels:
+            size = self.resized(int(image.shape[0]), int(image.shape[1]))
+        else:
+            found, _ = self.transform([_as_float(image)])
+            size = int(found.image_sizes[0][0]), int(found.image_sizes[0][1])
+        self.canvases.expect(*size)
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
         """Return (height, width) of an image once it is resized, by torchvision's rule."""
@@ -181,6 +195,19 @@ class Canvases:
     def __init__(self, step: int = 32, coarse: int = 64) -> None:
         self.step, self.coarse = step, coarse
         self._known: set[tuple[int, int]] = set()
+
+    @property
+    def known(self) -> tuple[tuple[int, int], ...]:
+        """(height, width) of the canvases met so far, sorted."""
+        return tuple(sorted(self._known))
+
+    def keep(self, canvases: Iterable[tuple[int, int]]) -> None:
+        """Take these canvases as met before."""
+        self._known.update(canvases)
+
+    def expect(self, height: int, width: int) -> None:
+        """Give resized images of this size their exact canvas."""
+        self._known.add((_up(height, self.step), _up(width, self.step)))
 
     def fit(self, height: int, width: int) -> tuple[int, int]:
         """Return (height, width) of the canvas for a resized image."""

@@ -10,17 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from detq.engine import static_int8
-from detq.engine.cache import cache_folder, key_of, surroundings, weights_digest
+from detq.engine.cache import cache_folder, key_of, surroundings
 from detq.engine.calibration import Calibration
 from detq.engine.capability import Capability
 from detq.engine.compiler import export, quiet
+from detq.engine.dense import DenseStages
 from detq.engine.detector import Dense, StagedDetector
 from detq.engine.observe import Observed, dynamic_shapes, observe
 from detq.errors import QuantizationError, UnsupportedError
 from detq.files import atomic_path
 from detq.quantization.plan import Plan, StageRule
 
-__all__ = ["Programs"]
+__all__ = ["Programs", "as_program", "dynamic_shapes", "load_program"]
 
 Program = torch.export.ExportedProgram
 
@@ -34,7 +35,7 @@ class Programs:
     def __init__(
         self,
         detector: Any,
-        stages: Mapping[str, nn.Module],
+        stages: DenseStages,
         names: tuple[str, ...],
         *,
         pixels: bool,
@@ -44,7 +45,6 @@ class Programs:
     ) -> None:
         self._detector, self._stages, self._names, self._pixels = detector, stages, names, pixels
         self._calibration, self._found, self._say = calibration, found, say
-        self._digests = {stage: weights_digest(module) for stage, module in stages.items()}
 
     def key(self, stage: str, rule: StageRule) -> str:
         """Return what identifies a graph: weights, calibration, what stays in floating point, sources and versions.
@@ -55,8 +55,8 @@ class Programs:
         about = {name: value for name, value in surroundings().items() if name not in {"isa", "compiler"}}
         return key_of(
             stage=stage,
-            weights=self._digests[stage],
-            upstream=sorted(self._digests.values()),
+            weights=self._stages.digest(stage),
+            upstream=sorted(self._stages.digest(one) for one in self._stages),
             keep=sorted(rule.keep),
             calibration=self._chosen().describe(),
             reduce_range=self._found.reduce_range,
@@ -65,13 +65,22 @@ class Programs:
 
     def graph(self, stage: str, rule: StageRule) -> nn.Module:
         """Return the quantized graph of a stage: fp32 in and out, int8 between."""
+        return load_program(self.file(stage, rule))
+
+    def describe_calibration(self) -> dict[str, Any]:
+        """Return what identifies the calibration images, ready for JSON.
+
+        Raises:
+            QuantizationError: there are none.
+        """
+        return self._chosen().describe()
+
+    def file(self, stage: str, rule: StageRule) -> Path:
+        """Return the file of a stage's quantized graph, which is made now if it is not there."""
         path = self._path(stage, rule)
         if not path.exists():
             self._calibrate({stage: rule})
-        with quiet():
-            static_int8.register()
-            module: nn.Module = torch.export.load(str(path)).module()
-        return module
+        return path
 
     def _path(self, stage: str, rule: StageRule) -> Path:
         return cache_folder() / "programs" / f"{self.key(stage, rule)}.pt2"
@@ -119,9 +128,27 @@ class Programs:
         return StagedDetector(self._detector, plan, {**self._stages, **graphs}, self._names, pixels=self._pixels)
 
 
-def as_program(graph: nn.Module, stage: str, example: tuple[Tensor, ...]) -> torch.export.ExportedProgram:
-    """Return a quantized graph as a program that can be saved, its images' and rois' dimensions free."""
+def load_program(path: Path) -> nn.Module:
+    """Return the graph in a file of `torch.export.save`, quantized or not."""
+    with quiet():
+        static_int8.register()
+        module: nn.Module = torch.export.load(str(path)).module()
+    return module
+
+
+def as_program(module: nn.Module, stage: str, example: tuple[Tensor, ...], *, together: bool = False) -> Program:
+    """Return a stage as a program that can be saved, its images' and rois' dimensions free.
+
+    Args:
+        module: the stage, quantized or not.
+        stage: its name.
+        example: of its inputs.
+        together: it takes its inputs as `*inputs`; a graph names them one by one.
+    """
     free = dynamic_shapes(stage, example)
-    program = export(graph, example, free[0] if stage == "rpn_head" else free)  # a graph names its inputs one by one
+    if stage == "rpn_head":
+        program = export(module, example, free if together else free[0])
+    else:
+        program = export(module, example, (free,) if together else free)
     program._example_inputs = None  # noqa: SLF001  # saving would keep them: 40 MB of pooled features
     return program

@@ -63,10 +63,19 @@ class GraphWork:
         """
         data = read_json(path, ArtifactError, "the description of a compiled stage")
         try:
-            layers = tuple((str(name), bool(int8), int(macs)) for name, int8, macs in data["layers"])
-            return cls(layers, int(data["weight_bytes"]), bool(data["rows"]))
+            return cls.from_json(data)
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"{path}: not a description of a compiled stage ({error}); delete it") from None
+
+    @classmethod
+    def from_json(cls, data: Any) -> GraphWork:
+        """Return what `asdict` made JSON of.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is something else.
+        """
+        layers = tuple((str(name), bool(int8), int(macs)) for name, int8, macs in data["layers"])
+        return cls(layers, int(data["weight_bytes"]), bool(data["rows"]))
 
 
 def read_program(program: torch.export.ExportedProgram, *, rows: int) -> GraphWork:

@@ -81,7 +81,6 @@ class ScriptPredictor(Predictor):
         self.weights = WeightsSource("file", str(path))
         self.meaningful = bool(metadata.get("meaningful", True))
         self.has_masks = self._predictor.has_masks
-        self.weight_bytes = self._predictor.script.count_weight_bytes()
         self.fp32_weight_bytes = int(metadata.get("fp32_weight_bytes") or self.weight_bytes)
         self.proof = None
 

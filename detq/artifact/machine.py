@@ -1,0 +1,74 @@
+"""What compiled code needs of a machine: torch's version, the architecture, and the instructions compiled in."""
+
+from __future__ import annotations
+
+import platform
+import re
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+__all__ = ["Requirements", "here", "unmet"]
+
+# The compiler is told to use all that the CPU has, so all that it could have used is needed. Other flags of
+# /proc/cpuinfo (virtualization, power, bugs) decide nothing.
+_INSTRUCTIONS = re.compile(
+    r"^(sse|ssse|avx|amx|fma$|f16c$|bmi[12]$|abm$|popcnt$|movbe$|adx$|gfni$|aes$|vaes$|pclmulqdq$|vpclmulqdq$|sha|sm[34]$"
+    r"|asimd|sve|sme|i8mm$|bf16$|fp$|fphp$|atomics$|crc32$)"
+)
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """A machine, as far as compiled stages depend on it.
+
+    Attributes:
+        torch: version without the build's suffix.
+        torchvision: the same.
+        machine: architecture, "x86_64".
+        system: "Linux".
+        flags: instructions, sorted, by their names in `/proc/cpuinfo`; empty where there is no such file.
+    """
+
+    torch: str
+    torchvision: str
+    machine: str
+    system: str
+    flags: tuple[str, ...]
+
+
+def here() -> Requirements:
+    """Return this machine."""
+    return Requirements(
+        _version("torch"), _version("torchvision"), platform.machine(), platform.system(), _flags(Path("/proc/cpuinfo"))
+    )
+
+
+def unmet(needed: Requirements, found: Requirements) -> str | None:
+    """Return a clause that says what of `needed` is not `found`, or None."""
+    for name, theirs, ours in (
+        ("a", f"{needed.system} {needed.machine}", f"{found.system} {found.machine}"),
+        ("torch", needed.torch, found.torch),
+        ("torchvision", needed.torchvision, found.torchvision),
+    ):
+        if theirs != ours:
+            return f"it was compiled for {f'{name} ' if name != 'a' else ''}{theirs}, this is {ours}"
+    lacking = sorted(set(needed.flags) - set(found.flags))
+    if lacking:
+        more = f" and {len(lacking) - 6} more" if len(lacking) > 6 else ""
+        return f"it needs instructions that this CPU lacks ({', '.join(lacking[:6])}{more})"
+    return None
+
+
+def _version(name: str) -> str:
+    # "2.14.1+cpu" and "2.14.1+cu130" run the same code on a CPU.
+    return metadata.version(name).partition("+")[0]
+
+
+def _flags(cpuinfo: Path) -> tuple[str, ...]:
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ()
+    found = next((line.partition(":")[2] for line in lines if re.match(r"(flags|Features)\s*:", line)), "")
+    return tuple(sorted(flag for flag in found.split() if _INSTRUCTIONS.match(flag)))
