@@ -206,7 +206,7 @@ def _example(staged: StagedDetector, stage: str) -> tuple[torch.Tensor, ...]:
     dense: Any = staged.dense[stage]
     takes = dense.packages[0].takes
     return tuple(
-        torch.zeros((ROWS, *shape[1:]) if takes.rows else shape, dtype=dtype)
+        torch.zeros((2 * ROWS, *shape[1:]) if takes.rows else shape, dtype=dtype)
         for shape, dtype in zip(takes.shapes, takes.dtypes, strict=True)
     )
 

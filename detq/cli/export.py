@@ -86,9 +86,7 @@ def export_command(
     }
     given = {name: value for name, value in options.items() if value is not None}
     if calibration is not None or "calibration" in writer.options:
-        given["calibration"] = calibration_of(
-            calibration, calibration_images, calibration_seed, observer, default=seed
-        )
+        given["calibration"] = calibration_of(calibration, calibration_images, calibration_seed, observer, default=seed)
     _refuse_needless(writer, given)
     if "say" in writer.options:
         given["say"] = lambda sentence: typer.echo(sentence, err=True)

@@ -29,7 +29,7 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def exported(cache, calibration, noise, tmp_path_factory):
+def exported(calibration, noise, tmp_path_factory):
     """A file with a small detector in mixed_int8, what the export said, and the sentences on what took long."""
     from detq.artifact.save import export_variant
 

@@ -36,10 +36,10 @@ class Graphs:
     def __init__(self, key: str = "a", error: BaseException | None = None) -> None:
         self._key, self._error = key, error
 
-    def key(self, stage: str, rule: StageRule) -> str:
+    def key(self, *_about: object) -> str:
         return self._key
 
-    def graph(self, stage: str, rule: StageRule) -> nn.Module:
+    def graph(self, *_about: object) -> nn.Module:
         if self._error is not None:
             raise self._error
         return Doubling()
@@ -153,7 +153,7 @@ def test_forbidden_instructions_are_another_key(fresh, monkeypatch, name):
     assert fresh()["isa"] != before["isa"]
 
 
-def test_another_key_is_another_package(folder):
+def test_another_key_is_another_package():
     """So are another rule and another shape; the number of rois is none."""
     packages, ones = Packages(Graphs(), print), torch.ones(64, 3)
     other = Packages(Graphs("b"), print)
@@ -218,7 +218,8 @@ def test_a_users_own_code_is_part_of_the_digest(tmp_path, monkeypatch):
     """The same weights in a changed module are another stage."""
     monkeypatch.syspath_prepend(tmp_path)
     source = tmp_path / "own_module_of_a_user.py"
-    text = "from torch import nn\nclass Own(nn.Linear):\n    def forward(self, x):\n        return super().forward(x) * {}\n"
+    body = "    def forward(self, x):\n        return super().forward(x) * {}\n"
+    text = "from torch import nn\nclass Own(nn.Linear):\n" + body
     source.write_text(text.format(1))
     import own_module_of_a_user
 
