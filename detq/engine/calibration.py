@@ -47,7 +47,7 @@ class Calibration:
     def images(self) -> Iterator[NDArray[np.uint8]]:
         """Yield the images, uint8 `(height, width, 3)`, RGB."""
         for index in self.indices:
-            yield np.require(self.dataset.load(index).image, requirements=["C", "W"])  # torch warns of read-only ones
+            yield self.dataset.load(index).image
 
     def describe(self) -> dict[str, Any]:
         """Return what identifies it, ready for JSON."""
