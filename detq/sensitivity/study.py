@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from detq.engine.bias import channel_means, correct_bias
 from detq.engine.calibration import Calibration
 from detq.engine.capability import capability
-from detq.engine.dense import dense_stages
+from detq.engine.dense import DenseStages
 from detq.engine.detector import Dense
 from detq.engine.glue import own_resize
 from detq.engine.observe import Observed
@@ -63,7 +63,7 @@ class Study:
         detector: Any = loaded.module
         pixels = not own_resize(detector.transform)
         with torch.inference_mode(mode=False), torch.no_grad():
-            stages = dense_stages(detector, pixels=pixels)
+            stages = DenseStages(detector, pixels=pixels)
             names = tuple(detector.backbone(torch.zeros(1, 3, 64, 64)))
             self._programs = Programs(
                 detector, stages, names, pixels=pixels, calibration=calibration, found=capability(), say=say
