@@ -12,6 +12,7 @@ from torch import nn
 
 from detq.errors import WeightsError
 from detq.models.build import build_module, config_of, norm_eps, set_norm_eps
+from detq.models.detectron2.config import Detectron2Config
 from detq.models.state import State, count_classes, fit, read_state
 from detq.models.weights import WeightsSource, load_model, parse_weights
 from detq.models.zoo import ModelSpec
@@ -127,10 +128,18 @@ def _with_mask_head(config: TrainConfig, spec: ModelSpec, state: State) -> nn.Mo
     count = count_classes(state.tensors, spec)
     if not spec.has_masks or count is None or any(key.startswith(MASK_HEAD) for key in state.tensors):
         return None
-    module = build_module(spec, count, seed=config.seed)
+    own = _config_with_masks(state)
+    if (own.model if own else None) != (spec.name if spec.config else None):
+        return None  # torchvision's weights in Detectron2's model, or the reverse: load_model says so
+    module = build_module(spec, count, seed=config.seed, config=own.to_json() if own else None)
     fresh = {key: value for key, value in module.state_dict().items() if key.startswith(MASK_HEAD)}
     fit(module, replace(state, tensors={**fresh, **state.tensors}), spec.name)
     return module
+
+
+def _config_with_masks(state: State) -> Detectron2Config | None:
+    """Return the config of weights that were imported from Detectron2, for a detector with masks, or None."""
+    return None if state.config is None else replace(Detectron2Config.from_json(state.config), masks=True)
 
 
 def _with_new_predictor(start: Start, config: TrainConfig, spec: ModelSpec, classes: Sequence[str]) -> Start:

@@ -258,6 +258,27 @@ def test_training_on_other_classes_keeps_the_config(checkpoint, tmp_path):
     assert loaded.classes == ("tram", "bus", "car")
 
 
+def test_a_faster_r_cnn_starts_a_mask_r_cnn_with_its_config(tmp_path):
+    """The mask head is new; the rest is as it was imported. Torchvision's weights are no start for it."""
+    mask = find_model("detectron2_maskrcnn_resnet50_fpn")
+    faster = {find_model(MODEL): Detectron2Config(num_classes=1, nms=0.3), find_model("fasterrcnn_resnet50_fpn"): None}
+    for spec, config in faster.items():
+        module = build_module(spec, 2, config=config and config.to_json())
+        save_state(tmp_path / f"{spec.name}.safetensors", module, ["car"], spec.name)
+    ours, theirs = (tmp_path / f"{spec.name}.safetensors" for spec in faster)
+    start = load_start(_training(tmp_path, mask.name, ours), mask, ["car"])
+    assert (start.module.roi_heads.nms_thresh, start.fresh) == (0.3, "the mask head")
+    assert Detectron2Config.from_json(config_of(start.module)).model == mask.name
+    with pytest.raises(WeightsError, match="import the checkpoint first"):
+        load_start(_training(tmp_path, mask.name, theirs), mask, ["car"])
+    with pytest.raises(WeightsError, match=f"use --model {MODEL}"):
+        load_start(_training(tmp_path, "maskrcnn_resnet50_fpn", ours), find_model("maskrcnn_resnet50_fpn"), ["car"])
+
+
+def _training(folder: Path, model: str, weights: Path) -> TrainConfig:
+    return TrainConfig(model=model, data=(parse_source("x"),), out=folder, steps=1, weights=str(weights))
+
+
 def test_the_command_says_what_comes_next(checkpoint, tmp_path, monkeypatch):
     """The zoo's name of the model, and the file."""
     monkeypatch.chdir(tmp_path)

@@ -16,6 +16,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import roi_align
 from torchvision.ops.poolers import LevelMapper
 
+from detq.engine.build import build_staged
 from detq.models.detectron2.anchors import Detectron2Anchors
 from detq.models.detectron2.build import build
 from detq.models.detectron2.config import Detectron2Config, PoolConfig
@@ -23,6 +24,7 @@ from detq.models.detectron2.detections import Detectron2RoIHeads
 from detq.models.detectron2.paste import paste_masks, sample_mask
 from detq.models.detectron2.pool import Detectron2Pool, choose_levels
 from detq.models.detectron2.transform import Detectron2Transform, shortest_edge
+from detq.quantization.plan import Plan
 from detq.tensors import as_tensor
 
 SMALL = Detectron2Config(masks=True, num_classes=3, min_size=96, max_size=160)
@@ -262,6 +264,18 @@ def test_the_detector_scripts_and_answers_as_it_does_unscripted(small, noise):
             for name in ("boxes", "scores", "labels"):
                 torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=1e-3)
             assert (found["masks"] == expected["masks"]).float().mean() > 0.9999
+
+
+def test_the_staged_detector_answers_as_it_does(small, noise):
+    """Stage by stage: its own resizing, anchors, choice of proposals, pooling and pasting."""
+    staged = build_staged(small, Plan())
+    with torch.inference_mode():
+        (expected,), (found,), other = small([as_tensor(noise)]), staged([as_tensor(noise)]), staged.from_pixels(noise)
+    assert len(expected["boxes"])
+    for name in ("boxes", "scores", "labels"):
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=1e-2)
+    for masks in (found["masks"], other["masks"]):
+        assert (masks == expected["masks"]).float().mean() > 0.9999
 
 
 def test_strides_are_in_the_first_convolution_unless_the_config_says_otherwise():
