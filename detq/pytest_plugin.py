@@ -35,7 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="Time the benchmarks and write this machine class's baseline. Refused where CI is set.",
     )
     add("--detq-models", metavar="NAMES", help="Models to measure: all, or names separated by commas.")
-    add("--detq-images", metavar="N", type=int, help="How many images to measure. Default: 100; 4 when untimed.")
+    add("--detq-images", metavar="N", type=int, help="How many images to measure. Default: 64; 4 when untimed.")
     add("--detq-threads", metavar="N", type=int, help="Threads of torch. Default: the cores this process may use.")
     add("--detq-weights", metavar="WEIGHTS", help="packaged, coco, random or a file, for every model.")
     add("--detq-report", metavar="DIR", type=Path, help="Where pictures and figures go. Default: bench-report.")

@@ -18,7 +18,7 @@ from detq.variants import Variant, variants_of
 
 __all__ = ["IMAGES_TIMED", "IMAGES_UNTIMED", "Project", "Settings", "choose_models", "read_project"]
 
-IMAGES_TIMED = 100
+IMAGES_TIMED = 64
 """Images of a timed run: ten minutes for the packaged models with every recipe on two cores."""
 
 IMAGES_UNTIMED = 4
