@@ -82,7 +82,7 @@ def test_later_polygons_cover_earlier_ones():
     """Where two overlap, the nearer one, which comes later, is seen."""
     owners = np.zeros((4, 6), np.uint8)
     square = np.asarray([[0, 0], [64, 0], [64, 64], [0, 64]])
-    fill_convex(owners, np.concatenate([square, (*square, 32, 0)]), [4, 4], [1, 2])
+    fill_convex(owners, np.concatenate([square, np.add(square, (32, 0))]), [4, 4], [1, 2])
     assert owners.tolist() == [[1, 1, 2, 2, 2, 2]] * 4
     assert find_pixels(owners, 1, (0.0, 0.0, 1280.0, 720.0)) == ((0, 0, 2, 4), 8)
     assert find_pixels(owners, 3, (0.0, 0.0, 1280.0, 720.0)) is None
