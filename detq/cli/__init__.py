@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 import detq
+from detq.cli.help import PlainCommand, PlainGroup
 from detq.errors import DetqError
 
 __all__ = ["app", "main"]
@@ -38,6 +39,7 @@ COMMANDS = {
 
 app = typer.Typer(
     name="detq",
+    cls=PlainGroup,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -82,7 +84,7 @@ def _interruptible(command: Callable[..., Any]) -> Callable[..., Any]:
 def _register() -> None:
     for name, target in COMMANDS.items():
         module, function = target.split(":")
-        app.command(name)(_interruptible(getattr(importlib.import_module(module), function)))
+        app.command(name, cls=PlainCommand)(_interruptible(getattr(importlib.import_module(module), function)))
 
 
 _register()
@@ -91,7 +93,7 @@ _register()
 def main() -> None:
     """Run the command line: a user's mistake is one sentence on standard error and exit code 2, Ctrl-C is 130."""
     try:
-        app(standalone_mode=True)
+        app(prog_name="detq", standalone_mode=True)
     except DetqError as error:
         print(f"detq: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -35,7 +35,7 @@ __all__ = ["name_outputs", "predict_command"]
 
 
 def predict_command(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files.")],
     *,
     variant: Annotated[
         str, typer.Option("--variant", metavar="ID", help="A variant of `detq list`.")
