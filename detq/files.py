@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -81,7 +82,8 @@ def _rename(temporary: Path, path: Path) -> None:
 
 
 def _why(path: Path, error: OSError) -> str:
-    return f"cannot write {path}: {error.strerror or error}; free some space or choose another --out"
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return f"cannot write {path}: {error.strerror or error}; {'free some space or ' * full}choose another --out"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,7 +40,16 @@ class OutFolder:
         path = self.path
         if path.exists() and not path.is_dir():
             raise OutputError(f"--out {path}: expected a folder, found a file; choose another --out")
-        if not path.exists() or not any(path.iterdir()):
+        if not path.exists():
+            above = next(folder for folder in path.absolute().parents if folder.exists())
+            if not above.is_dir():
+                raise OutputError(
+                    f"--out {path}: expected a folder above it, found the file {above}; choose another --out"
+                )
+            if not os.access(above, os.W_OK | os.X_OK):
+                raise OutputError(f"--out {path}: no permission to write in {above}; choose another --out")
+            return
+        if not any(path.iterdir()):
             return
         if not self.settings.is_file():
             raise OutputError(

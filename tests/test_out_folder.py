@@ -42,6 +42,14 @@ def test_a_file_and_a_folder_with_other_things_are_refused(folder, tmp_path):
         folder.check(resume=True)
 
 
+def test_a_folder_below_a_file_is_refused_before_any_work(tmp_path):
+    """However deep: what cannot be made in the end is said in the beginning."""
+    (tmp_path / "file").write_text("")
+    path = tmp_path / "file" / "below" / "it"
+    with pytest.raises(OutputError, match=r"expected a folder above it, found the file .*file; choose another --out"):
+        OutFolder(path, "run", path / "run.json", "1").check(resume=False)
+
+
 def test_other_settings_are_refused_by_name(folder):
     """What was asked for then and what is asked for now are both in the sentence."""
     folder.claim({"seed": 1, "variants": ["fp32", "dynamic_int8"], "unlabelled": False})

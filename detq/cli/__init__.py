@@ -5,6 +5,7 @@ Each command is one module here with one function; nothing heavy is imported bef
 
 from __future__ import annotations
 
+import errno
 import functools
 import importlib
 import os
@@ -97,7 +98,17 @@ def main() -> None:
     except DetqError as error:
         print(f"detq: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # `detq list | head` closes our standard output early; that is no error, and Python must not flush it again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # `detq list | head` closes our standard output early; that is no error
+        _drop_output()
         sys.exit(0)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print("detq: cannot write the output: no space left on the device; free some and try again", file=sys.stderr)
+        _drop_output()
+        sys.exit(DetqError.exit_code)
+
+
+def _drop_output() -> None:
+    # Python must not try to write what is left once more when it ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -31,6 +31,7 @@ from detq.cli.options import (
     calibration_of,
     names_of,
 )
+from detq.errors import DetqError
 
 if TYPE_CHECKING:
     from detq.results import RunResult
@@ -109,7 +110,7 @@ def run_command(
         data=data,
         out=out,
         model=model,
-        recipes=None if variants is None else tuple(name.strip() for name in variants.split(",") if name.strip()),
+        recipes=_recipes(variants),
         weights=weights,
         classes=for_weights,
         data_classes=for_data,
@@ -134,6 +135,18 @@ def run_command(
         print(json.dumps(result.to_json(), indent=2))
     else:
         _show(result, out)
+
+
+def _recipes(text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise DetqError(
+            f"--variants: expected names such as fp32,dynamic_int8, got {text!r}; leave it out for all that the model "
+            "supports"
+        )
+    return names
 
 
 def _split_classes(text: str | None, weights: str | None) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:

@@ -84,6 +84,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             yield image
     except FileNotFoundError:
         raise DataError(f"image {path} does not exist; restore it, or remove it from the data set") from None
+    except IsADirectoryError:
+        raise DataError(f"image {path}: expected a file, found a folder; name the images in it") from None
     except UnidentifiedImageError:
         raise DataError(_not_an_image(path)) from None
     except Image.DecompressionBombError as error:

@@ -142,6 +142,8 @@ def _of_line(line: str) -> str | None:
 def _nothing(folder: Path, images: int, texts: list[str], example: str) -> str:
     labels = [name for name in texts if is_label(name)]
     jsons = sorted(file.name for file in folder.glob("*.json"))
+    if jsons and not labels:
+        load_json(folder / jsons[0], "COCO, VIA or labelme JSON")  # if it is no JSON at all, that is the mistake
     found = [
         f"{images} images",
         f"{len(labels)} label files" + ("" if example or not labels else " without a box line"),

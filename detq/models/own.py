@@ -66,7 +66,10 @@ def _import(target: str) -> Any:
     except Exception as error:
         raise UnsupportedError(f"--model {target}: importing {name} raised {_name(error)}") from error
     if not attribute or not hasattr(module, attribute):
-        raise UnknownNameError(f"--model {target}: module {name} has no attribute {attribute!r}")
+        raise UnknownNameError(
+            f"--model {target}: expected a function of module {name} that returns the detector, found no "
+            f"{attribute or 'name'!r} there; correct what follows the colon"
+        )
     return getattr(module, attribute)
 
 

@@ -51,7 +51,8 @@ def read_state(path: Path) -> State:
     if not path.is_file():
         raise WeightsError(
             f"--weights {path}: expected a .safetensors or .pth file, found "
-            f"{'a folder' if path.is_dir() else 'nothing'}; give the path of a file, or one of coco and random"
+            f"{'a folder' if path.is_dir() else 'nothing'}; give the path of a file, or one of packaged, coco and "
+            "random"
         )
     return _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
 
@@ -106,7 +107,8 @@ def _tensors(path: Path, content: Any) -> Tensors:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".:")
+    # torch goes on to explain itself in several sentences.
+    return (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0].rstrip(".:")
 
 
 def count_classes(tensors: Tensors, spec: ModelSpec) -> int | None:

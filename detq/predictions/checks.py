@@ -30,7 +30,7 @@ _FLOAT32_MAX = float(np.finfo(np.float32).max)
 def check_keys(content: Any, keys: Sequence[str], where: str) -> None:
     """Raise unless `content` is an object with `keys`."""
     if not isinstance(content, dict):
-        raise DataError(f"{where}: expected a JSON object with {', '.join(keys)}, found {short(content)}; see --help")
+        raise DataError(f"{where}: expected a JSON object with {', '.join(keys)}, found {short(content)}; mend it")
     missing = [key for key in keys if key not in content]
     if missing:
         raise DataError(f"{where}: expected the keys {', '.join(keys)}, found no {' and no '.join(missing)}; add it")

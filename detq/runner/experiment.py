@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from detq.errors import DataError
 from detq.measure.threads import pinned_threads
 from detq.measure.timing import Measured, interleave
 from detq.out_folder import OutFolder
@@ -60,14 +62,24 @@ def _measure(config: RunConfig, prepared: Prepared, progress: Progress) -> Sessi
     view.loading_s = 0.0
     with journal.appending(view.classes) as append:
         left = range(journal.done, len(view))
-        for _, measured in interleave(prepared.predictors, view, left, seed=config.seed):
-            start = time.perf_counter()
-            append(_rows(measured, prepared))
-            writing_s += time.perf_counter() - start
-            inference_s += sum(one.elapsed_ms for one in measured if one.variant == REFERENCE) / 1000
-            progress.step(measured[0].index + 1)
+        with _going_on(config):
+            for _, measured in interleave(prepared.predictors, view, left, seed=config.seed):
+                start = time.perf_counter()
+                append(_rows(measured, prepared))
+                writing_s += time.perf_counter() - start
+                inference_s += sum(one.elapsed_ms for one in measured if one.variant == REFERENCE) / 1000
+                progress.step(measured[0].index + 1)
     progress.end()
     return Session(inference_s, view.loading_s, writing_s)
+
+
+@contextlib.contextmanager
+def _going_on(config: RunConfig) -> Iterator[None]:
+    """Say with a mistake in an image, which only decoding finds, that the images before it are not lost."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{error}; then go on with --resume, {config.out} holds the images before it") from None
 
 
 def _rows(measured: Sequence[Measured], prepared: Prepared) -> list[Row]:

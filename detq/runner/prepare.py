@@ -65,13 +65,14 @@ def prepare(config: RunConfig, progress: Progress) -> Prepared:
     variants = _choose_variants(config, progress)
     data = open_dataset(**open_arguments(config))
     calibration = _draw(config, variants, progress)
-    predictors = _build(config, variants, calibration, progress)
-    reference = predictors[REFERENCE]
+    # A mistake in the data shows before the other variants are built, which can take minutes.
+    reference = _build(config, variants[:1], calibration, progress)[REFERENCE]
     view = View(data, reference.classes, labelled=not config.unlabelled, limit=config.limit, masks=reference.has_masks)
     choose_report_class(view.classes, config.report_class)  # a wrong name shows now, and not after the last image
     progress.begin("checking data", len(view))
     view.check(lambda done, _total: progress.step(done))
     progress.end()
+    predictors = {REFERENCE: reference, **_build(config, variants[1:], calibration, progress)}
     for sentence in view.describe_ignored():
         progress.say(sentence)
     if reference.has_masks and not (view.masks or config.unlabelled):

@@ -51,9 +51,12 @@ def save_checkpoint(path: Path, module: nn.Module, optimizer: Optimizer, progres
     with atomic_path(path) as temporary:
         try:
             torch.save(content, temporary)
-        except RuntimeError as error:  # torch's writer reports a full disk in its own way
+        except RuntimeError as error:  # torch's writer reports a full disk in words of its own: an "unexpected pos"
+            if str(error).startswith("DataLoader worker"):
+                raise  # nothing to do with the file: a signal handler raises it wherever the process is
             raise OutputError(
-                f"cannot write {path}: {str(error).splitlines()[0]}; free some space or choose another --out"
+                f"cannot write {path}: its end could not be written, probably because the disk is full; free some "
+                "space or choose another --out"
             ) from None
 
 

@@ -134,7 +134,7 @@ def batches(images: TrainingImages, *, first_step: int, steps: int, size: int, w
         collate_fn=_as_it_is,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=_ignore_interrupts if workers else None,
+        worker_init_fn=_leave_signals if workers else None,
     )
     for batch in loader:
         for item in batch:
@@ -148,7 +148,8 @@ def _as_it_is(items: list[Any]) -> list[Any]:
     return items
 
 
-def _ignore_interrupts(_worker: int) -> None:
-    # Ctrl-C reaches the whole process group; the main process ends its workers when it is done.
+def _leave_signals(_worker: int) -> None:
+    # Ctrl-C reaches the whole process group, and so does the SIGTERM of a cluster or of `timeout`; the main process
+    # finishes its step, writes a checkpoint and ends its workers. Only a second SIGTERM is meant for the worker.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda number, _frame: signal.signal(number, signal.SIG_DFL))

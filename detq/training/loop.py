@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import nn
 
+from detq.errors import DetqError
 from detq.training.checkpoint import Progressed, load_checkpoint, save_checkpoint
 from detq.training.config import TrainConfig
 from detq.training.data import TrainingImages, batches
@@ -23,6 +25,22 @@ from detq.training.precision import Compute, deterministic
 from detq.training.progress import StepReport, TrainProgress
 
 __all__ = ["Loop"]
+
+
+@contextlib.contextmanager
+def _told_of_workers() -> Iterator[None]:
+    """Turn what torch raises, wherever the process is, when a process that loads images ends, into a sentence."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        reason = str(error).splitlines()[0].rstrip(" .")
+        raise DetqError(
+            f"--workers: expected the processes that load images to live as long as the training, but {reason}; free "
+            "some memory or ask for fewer workers, and go on from the last checkpoint with the same command and "
+            "--resume"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -62,7 +80,8 @@ class Loop:
                 self.progress.say(f"going on after step {done.step} of {self.steps}")
             learner = Learner(module, optimizer, config, self.compute, self.short_sides, self.steps)
             if done.step < self.steps:
-                done = self._steps(learner, images, done, stop)
+                with _told_of_workers():
+                    done = self._steps(learner, images, done, stop)
         module.to("cpu").eval()
         return done
 

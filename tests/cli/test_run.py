@@ -107,6 +107,9 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(noises):
         (["--draw", "-1"], "--draw: expected 0 images or more, got -1"),
         (["--threads", "0"], "--threads 0: expected 1 to"),
         (["--variants", "fp32,int4"], "unknown recipe 'int4'"),
+        (["--variants", ","], "--variants: expected names such as fp32,dynamic_int8, got ','"),
+        (["--model", "json:build"], "no 'build' there; correct what follows the colon"),
+        (["--weights", "nowhere.pth"], "found nothing; give the path of a file, or one of packaged, coco and random"),
         (["--model", "retinanet_resnet50_fpn", "--variants", "dynamic_int8"], "without nn.Linear layers"),
         (["--data", "nowhere"], "data set nowhere does not exist"),
     ],
@@ -190,6 +193,12 @@ def test_predict_refuses_what_is_no_image_before_it_loads_a_model(tmp_path):
     done = CliRunner().invoke(app, ["predict", str(tmp_path / "text.jpg"), "--weights", "random"])
     assert "text.jpg" in str(done.exception)
     assert type(done.exception).__module__ == "detq.errors"
+
+
+def test_predict_refuses_a_folder(tmp_path):
+    """It is not damaged: it is no image."""
+    done = CliRunner().invoke(app, ["predict", str(tmp_path), "--weights", "random"])
+    assert str(done.exception) == f"image {tmp_path}: expected a file, found a folder; name the images in it"
 
 
 def test_images_of_one_name_get_outputs_of_their_own():

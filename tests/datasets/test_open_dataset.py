@@ -216,6 +216,15 @@ def test_several_coco_files_ask_for_a_choice(coco_set):
     assert len(open_dataset(root)) == 2
 
 
+def test_a_json_file_that_is_none_is_named_as_the_mistake(tmp_path):
+    """Not "no JSON with images and annotations": where it stops being JSON."""
+    (tmp_path / "labels.json").write_text('{"images": [', encoding="utf-8")
+    with pytest.raises(
+        DataError, match=r"labels\.json: expected COCO, VIA or labelme JSON, found Expecting value: line 1"
+    ):
+        open_dataset(tmp_path)
+
+
 def test_what_is_not_recognised_is_a_sentence_with_the_choices(text_set, tmp_path):
     """What was looked for, what was found, and how to say it."""
     root = text_set({"a": "hello", "b": ""})

@@ -207,6 +207,30 @@ def test_a_mistake_in_a_name_or_label_shows_before_anything_is_written(squares):
     assert not (squares.parent / "out").exists()
 
 
+def test_a_mistake_in_the_labels_shows_before_all_variants_are_built(squares):
+    """What only the image's size tells, too: building them can take minutes."""
+    (squares / "square-0039.txt").write_text("car 1 2 999 4\n", encoding="utf-8")
+    progress = Recorder()
+    with pytest.raises(DataError, match=r"square-0039\.txt, line 1: expected a box inside the image of 64 × 48 pixels"):
+        run_experiment(_config(squares), progress)
+    assert progress.stages["building variants"] == [1, 1]
+    assert not (squares.parent / "out").exists()
+
+
+def test_a_damaged_image_stops_the_run_which_goes_on_once_it_is_mended(squares):
+    """Only decoding finds it: the images before it are kept, and the sentence says so."""
+    image = squares / "square-0012.png"
+    whole = image.read_bytes()
+    image.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"square-0012\.png is damaged or truncated.*; then go on with --resume, "):
+        run_experiment(_config(squares))
+    image.write_bytes(whole)
+    progress = Recorder()
+    result = run_experiment(_config(squares, resume=True), progress)
+    assert result.data.images == 40
+    assert "Going on after 12 of 40 images." in progress.said
+
+
 @pytest.mark.parametrize(
     "changes", [{"score": 1.5}, {"score": float("nan")}, {"iou": 0.0}, {"threads": 0}, {"draw": -1}]
 )

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -33,8 +34,11 @@ def _train(squares, out, *more):
     return done
 
 
-def _stop_after(squares, out, number, signal_number, *more, model=MODEL):
-    """Start a training that writes a checkpoint after every step, and send a signal once it has done `number` steps."""
+def _stop_after(squares, out, number, signal_number, *more, model=MODEL, who=lambda process: [process.pid]):
+    """Start a training that writes a checkpoint after every step, and send a signal once it has done `number` steps.
+
+    The signal goes to the processes that `who` returns.
+    """
     command = _command(squares, out, "--checkpoint-minutes", "0.000001", *more, model=model)
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     losses = out / "losses.csv"
@@ -43,7 +47,8 @@ def _stop_after(squares, out, number, signal_number, *more, model=MODEL):
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < until, "the training did not get that far in a minute"
         time.sleep(0.005)
-    os.kill(process.pid, signal_number)
+    for pid in who(process):
+        os.kill(pid, signal_number)
     errors = process.communicate(timeout=60)[1]
     return process.returncode, errors
 
@@ -91,3 +96,32 @@ def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(squares, tmp_path):
     assert "Traceback" not in errors
     done = torch.load(out / "checkpoint.pth", weights_only=True)["step"]
     assert len((out / "losses.csv").read_text(encoding="utf-8").splitlines()) == done + 1
+
+
+def _workers(process):
+    return [child.pid for child in psutil.Process(process.pid).children() if "tracker" not in " ".join(child.cmdline())]
+
+
+def test_a_termination_of_all_processes_is_an_interruption(squares, tmp_path):
+    """A cluster, or `timeout`, sends SIGTERM to the loading processes too: the step is still finished and saved."""
+    out = tmp_path / "terminated"
+    more = ("--workers", "2", "--steps", "1000")
+    code, errors = _stop_after(
+        squares, out, 2, signal.SIGTERM, *more, model=SMALL, who=lambda process: [*_workers(process), process.pid]
+    )
+    assert code == 130
+    assert "--resume" in errors
+    assert "Traceback" not in errors
+    assert torch.load(out / "checkpoint.pth", weights_only=True)["step"] >= 2
+
+
+def test_the_death_of_a_loading_process_is_a_sentence(squares, tmp_path):
+    """Killed, by the kernel for want of memory perhaps: no traceback, and the last checkpoint stays whole."""
+    out = tmp_path / "killed-worker"
+    more = ("--workers", "2", "--steps", "1000")
+    code, errors = _stop_after(squares, out, 2, signal.SIGKILL, *more, model=SMALL, who=_workers)
+    assert code == 2
+    assert "Traceback" not in errors
+    assert "detq: --workers: expected the processes that load images to live" in errors
+    assert "is killed by signal: Killed; free some memory or ask for fewer workers" in errors
+    assert torch.load(out / "checkpoint.pth", weights_only=True)["step"] >= 1
