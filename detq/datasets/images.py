@@ -7,6 +7,7 @@ taken to be in, and the only one that the rest of detq ever sees.
 from __future__ import annotations
 
 import struct
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,7 +81,7 @@ def frame_sizes(path: Path) -> tuple[tuple[int, int], tuple[int, int], int]:
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     try:
-        with Image.open(path, formats=_FORMATS) as image:
+        with _open(path) as image:
             yield image
     except FileNotFoundError:
         raise DataError(f"image {path} does not exist; restore it, or remove it from the data set") from None
@@ -95,6 +96,13 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             f"image {path} is damaged or truncated: expected a complete image, found: {error or type(error).__name__}; "
             "copy it again or remove it together with its labels"
         ) from None
+
+
+def _open(path: Path) -> Image.Image:
+    with warnings.catch_warnings():
+        # A hundred million pixels are a large photo; what is twice as large, Pillow refuses.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(path, formats=_FORMATS)
 
 
 def _not_an_image(path: Path) -> str:

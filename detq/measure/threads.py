@@ -14,13 +14,16 @@ __all__ = ["available_cores", "choose_threads", "pinned_threads"]
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
-def available_cores() -> int:
+def available_cores(groups: Path = _CGROUPS) -> int:
     """Return how many cores this process may keep busy: its CPU affinity, capped by its control group's CPU quota.
 
     A container with a quota of 1.5 CPUs gets 1: two threads would be throttled in turns.
+
+    Args:
+        groups: where control groups are mounted.
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cgroup_cpus(_CGROUPS, _read(Path("/proc/self/cgroup")))
+    quota = _cgroup_cpus(groups, _read(Path("/proc/self/cgroup")))
     return affinity if quota is None else max(1, min(affinity, int(quota)))
 
 

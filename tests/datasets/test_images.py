@@ -171,3 +171,13 @@ def test_an_exif_entry_of_another_type_is_not_an_orientation(half_white):
     entry = struct.pack("<HHIHH", 274, 2, 1, 6, 0)
     path = half_white("odd.png", exif=b"II*\0" + struct.pack("<IH", 8, 1) + entry + bytes(4))
     assert image_size(path) == (10, 6)
+
+
+def test_a_header_that_claims_a_hundred_million_pixels_is_no_warning(tmp_path):
+    """Large photos exist; this one is only damaged, and one twice as large is refused."""
+    path = tmp_path / "large.bmp"
+    for side, message in ((10_000, "damaged or truncated"), (20_000, "too large to be a photo")):
+        size, header = struct.pack("<ii", side, side), struct.pack("<HHIIiiII", 1, 24, 0, 0, 0, 0, 0, 0)
+        path.write_bytes(b"BM" + struct.pack("<IHHII", 58, 0, 0, 54, 40) + size + header + b"1234")
+        with pytest.raises(DataError, match=message):
+            read_image(path)

@@ -215,6 +215,8 @@ def test_a_variant_that_was_selected_and_not_measured_fails(make):
 
 def test_a_run_that_measured_nothing_fails_and_prints_the_command(make):
     """All skipped, all deselected, or no such test: nothing measured is nothing shown."""
+    deselected = make.selection(registered=[make.entry().variant])
+    assert judge({}, make.choice(make.entry()), deselected, Tolerances(), record=RECORD).failed
     outcome = judge({}, make.choice(make.entry()), make.selection(), Tolerances(), record=RECORD)
     assert outcome.failed
     text = render(outcome, {}, record=RECORD)

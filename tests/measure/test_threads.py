@@ -51,6 +51,16 @@ def test_a_control_groups_quota_is_found(files, membership, expected, tmp_path):
     assert _cgroup_cpus(tmp_path, membership) == expected
 
 
+@pytest.mark.parametrize(("quota", "expected"), [(100_000, 1), (30_000, 1), (10**9, len(os.sched_getaffinity(0)))])
+def test_a_quota_limits_the_cores(quota, expected, tmp_path):
+    """A container uses no more than it was given, at least one thread, and no more than there are cores."""
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu.max").write_text(f"{quota} 100000", encoding="utf-8")
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(str(quota), encoding="utf-8")
+    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000", encoding="utf-8")
+    assert available_cores(tmp_path) == expected
+
+
 def test_all_available_cores_by_default():
     """What the process may use, it uses."""
     assert choose_threads(None) == available_cores()
