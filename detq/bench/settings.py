@@ -107,9 +107,9 @@ class Settings:
         source = parse_weights(self.weights or self.project.weights, variant.model_spec)
         if variant.recipe_spec.calibrates and not self.calibration.suits(source.kind):
             return f"{missing([variant.recipe])}, or [tool.detq] calibration"
-        if self.timing or not self.every_model or variant.model in {SMALLEST, *(self.project.models or ())}:
+        if self.timing or not self.every_model or variant.model == SMALLEST:
             return None
-        if not _compiles(variant):
+        if not variant.model_spec.packaged or not _compiles(variant):
             return None
         return f"untimed, what is compiled runs on {SMALLEST} only; --benchmark-enable or --detq-models runs it all"
 
