@@ -66,11 +66,16 @@ def fill_convex(owners: Owners, corners: Corners, counts: Sequence[int], numbers
     first = np.maximum(np.minimum.reduceat(column, heads), 0)
     last = np.minimum(np.maximum.reduceat(column, heads), width)
     filled = first < last
+    if not filled.any():
+        return
     which, rows = np.divmod(slot[heads[filled]], height)
-    starts, lengths = first[filled], (last - first)[filled]
-    # All spans at once. Where they overlap, NumPy keeps the last value, which is the later polygon's.
-    places = np.repeat(rows * width + starts - (np.cumsum(lengths) - lengths), lengths)
-    places += np.arange(len(places))
+    starts, lengths = rows * width + first[filled], (last - first)[filled]
+    # All spans at once, as steps from place to place. Where they overlap, NumPy keeps the last value, which is the
+    # later polygon's.
+    steps = np.ones(lengths.sum(), np.intp)
+    steps[0] = starts[0]
+    steps[np.cumsum(lengths[:-1])] = starts[1:] - (starts + lengths - 1)[:-1]
+    places = np.cumsum(steps, out=steps)
     owners.reshape(-1)[places] = np.repeat(np.asarray(numbers, np.uint8)[which], lengths)
 
 

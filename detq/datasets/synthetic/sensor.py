@@ -75,15 +75,16 @@ def add_glow(pixels: Pixels, scene: Scene, glows: list[list[Glow]], dice: Dice) 
     _draw_lamps(layer, scene, glows, dice)
     spread = small[0] / 320
     radii = (0.7 * spread, 2.5 * spread, 9.0 * spread)
-    rows = _lit_rows(layer, max(radii)) if small[1] * 4 == height else slice(0, small[1])
-    if rows.start == rows.stop:
+    # Where rows and columns are exactly four times as many, the rest of the picture is not needed at all.
+    box = _lit_box(layer, max(radii)) if (small[0] * 4, small[1] * 4) == (width, height) else (0, 0, *small)
+    if box is None:
         return
-    glow = _layers(layer.crop((0, rows.start, small[0], rows.stop)), radii, (0.9, 0.9, 1.6))
-    lit = pixels[rows.start * 4 : rows.stop * 4]
-    for part, wide in enlarged(Image.fromarray(glow), (width, len(lit))):
-        light = wide + lit[part].astype(np.uint16)
+    glow = Image.fromarray(_layers(layer.crop(box), radii, (0.9, 0.9, 1.6)))
+    lit = pixels[box[1] * 4 : box[3] * 4, box[0] * 4 : box[2] * 4]
+    for rows, wide in enlarged(glow, (lit.shape[1], lit.shape[0])):
+        light = wide + lit[rows].astype(np.uint16)
         _cap(light, 255)
-        lit[part] = light
+        lit[rows] = light
 
 
 def _draw_lamps(layer: Image.Image, scene: Scene, glows: list[list[Glow]], dice: Dice) -> None:
@@ -109,14 +110,15 @@ def _draw_lamps(layer: Image.Image, scene: Scene, glows: list[list[Glow]], dice:
             dark = False
 
 
-def _lit_rows(layer: Image.Image, radius: float) -> slice:
-    """Return the rows of a picture that are not black after a Gaussian blur of this radius."""
+def _lit_box(layer: Image.Image, radius: float) -> tuple[int, int, int, int] | None:
+    """Return the box of what is not black in a picture after a Gaussian blur of this radius; None if all is black."""
     box = layer.getbbox()
     if box is None:
-        return slice(0, 0)
+        return None
     # Pillow's is three box blurs, each of which reaches out by at most the radius and a pixel.
     reach = 3 * (int(radius) + 2)
-    return slice(max(box[1] - reach, 0), min(box[3] + reach, layer.height))
+    left, top, right, bottom = box
+    return max(left - reach, 0), max(top - reach, 0), min(right + reach, layer.width), min(bottom + reach, layer.height)
 
 
 def _cap(levels: NDArray[np.uint16], highest: int) -> None:
