@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-# A broken layer costs far more, honest int8 far less; on a handful of images a single car is 0.02.
+# A broken layer costs far more, honest int8 far less; a car more or less in each of n images is some 0.4 / n.
 LARGEST_DIFFERENCE = 0.05
+ONE_OBJECT = 0.4
 
 
 def test_detections_are_sound(detq_result):
@@ -25,6 +26,7 @@ def test_accuracy_is_close_to_fp32(detq_result, detq_reference):
     """No variant's AP or report metric differs from fp32's by more than a handful of images can explain."""
     if not detq_result.meaningful:
         pytest.skip("these weights mean nothing")
+    allowed = LARGEST_DIFFERENCE + ONE_OBJECT / len(detq_result.truths)
     for name, value in detq_reference.info["accuracy"].items():
         if value is not None:
-            assert detq_result.info["accuracy"][name] == pytest.approx(value, abs=LARGEST_DIFFERENCE), name
+            assert detq_result.info["accuracy"][name] == pytest.approx(value, abs=allowed), name
