@@ -85,8 +85,8 @@ def test_its_weights_may_come_from_a_file(here):
     [
         ("own_missing:build", UnknownNameError, "no module named 'own_missing'"),
         ("own_broken:build", UnknownNameError, "no module named 'not_installed_anywhere'"),
-        ("own_detectors:Missing", UnknownNameError, "has no attribute 'Missing'"),
-        ("own_detectors:", UnknownNameError, "has no attribute ''"),
+        ("own_detectors:Missing", UnknownNameError, "found no 'Missing' there; correct what follows the colon"),
+        ("own_detectors:", UnknownNameError, "found no 'name' there; correct what follows the colon"),
         ("own_detectors:constant", UnsupportedError, "expected a function or class, found int"),
         ("own_detectors:fails", UnsupportedError, "raised ValueError: needs a licence"),
         ("own_detectors:number", UnsupportedError, "expected it to return a torch.nn.Module, it returned int"),
