@@ -73,7 +73,7 @@ def judge(
         run: what was measured, by variant id.
         choice: the baseline, and whether it is of this machine class.
         selection: what the run set out to measure.
-        tolerances: how much worse a figure may get.
+        tolerances: how much worse a figure may get, for each variant.
         record: the command that records or refreshes the baseline.
     """
     saved = choice.baseline.entries if choice.baseline else {}
@@ -81,7 +81,7 @@ def judge(
     for variant, entry in run.items():
         if variant in saved:
             same = choice.same_class
-            evidence += compare(entry, saved[variant], tolerances, same_class=same, record=record)
+            evidence += compare(entry, saved[variant], tolerances.of(variant), same_class=same, record=record)
         else:
             why = f"is not in the baseline; accept it with `{record}`" if saved else "has no baseline"
             evidence.append(_missing(variant, why))

@@ -101,6 +101,15 @@ def test_on_another_machine_class_only_an_absurd_speed_up_fails(make):
     assert not run_gate(make, [make.entry(speedup=slow)], [make.entry()], same_class=False, tolerances=loose).failed
 
 
+def test_a_variants_own_tolerance_counts_for_it_alone(make):
+    """One noisy variant does not make the gate blind for the others."""
+    now, fp32 = make.entry(time_s=0.125), make.entry(f"{make.model}-fp32", time_s=0.125)
+    saved = [make.entry(), make.entry(f"{make.model}-fp32")]
+    loose = Tolerances(variants={now.variant: Tolerances(latency=0.3)})
+    outcome = run_gate(make, [now, fp32], saved, tolerances=loose)
+    assert {item.variant for item in outcome.evidence if item.verdict.fails} == {fp32.variant}
+
+
 def test_a_slower_machine_is_told_from_slower_code_by_the_control(make):
     """Where a fixed piece of arithmetic slowed down as much, the latency decides nothing, and says so."""
 
