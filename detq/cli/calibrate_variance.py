@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from detq.cli.options import (
+    DEFAULT_MODEL,
     CalibrationImagesOption,
     CalibrationOption,
     CalibrationSeedOption,
     ClassesOption,
     DataOption,
     JsonOption,
+    LimitOption,
     MapOption,
+    ModelOption,
     ObserverOption,
+    OutOption,
+    ResumeOption,
     SeedOption,
     ThreadsOption,
     WeightsOption,
@@ -30,10 +34,8 @@ __all__ = ["calibrate_variance_command"]
 def calibrate_variance_command(
     *,
     data: DataOption,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder for the results.")],
-    model: Annotated[
-        str, typer.Option("--model", metavar="NAME", help="A model of `detq list`, or your own `package.module:build`.")
-    ] = "fasterrcnn_mobilenet_v3_large_fpn",
+    out: OutOption,
+    model: ModelOption = DEFAULT_MODEL,
     seeds: Annotated[int, typer.Option("--seeds", min=1, metavar="N", help="How many sets are drawn.")] = 10,
     weights: WeightsOption = None,
     classes: ClassesOption = None,
@@ -42,8 +44,8 @@ def calibrate_variance_command(
     calibration_images: CalibrationImagesOption = 50,
     calibration_seed: CalibrationSeedOption = None,
     observer: ObserverOption = "mse",
-    limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Use the first N images.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the study in --out.")] = False,
+    limit: LimitOption = None,
+    resume: ResumeOption = False,
     seed: SeedOption = 0,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,

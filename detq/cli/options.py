@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from detq.predictor import Predictor
 
 __all__ = [
+    "DEFAULT_MODEL",
     "AllowUnlabelledOption",
     "ArtifactOption",
     "CalibrationImagesOption",
@@ -25,9 +26,13 @@ __all__ = [
     "ImageSizeOption",
     "IouOption",
     "JsonOption",
+    "LimitOption",
     "MapOption",
+    "ModelOption",
     "ObserverOption",
+    "OutOption",
     "ReportClassOption",
+    "ResumeOption",
     "ScoreOption",
     "SeedOption",
     "SplitOption",
@@ -58,6 +63,13 @@ MapOption = Annotated[
 AllowUnlabelledOption = Annotated[
     bool, typer.Option("--allow-unlabelled", help="An image without a label file is background, not a mistake.")
 ]
+OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder for the results.")]
+ModelOption = Annotated[
+    str, typer.Option("--model", metavar="NAME", help="A model of `detq list`, or your own `package.module:build`.")
+]
+DEFAULT_MODEL = "fasterrcnn_mobilenet_v3_large_fpn"
+LimitOption = Annotated[int | None, typer.Option("--limit", metavar="N", help="Use the first N images.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on in --out where the command stopped.")]
 WeightsOption = Annotated[
     str | None,
     typer.Option(

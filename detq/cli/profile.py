@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from detq.cli.options import (
+    DEFAULT_MODEL,
     CalibrationImagesOption,
     CalibrationOption,
     CalibrationSeedOption,
@@ -42,7 +43,7 @@ def profile_command(
     *,
     model: Annotated[
         str, typer.Option("--model", metavar="NAME", help="The model of arguments that are recipes.")
-    ] = "fasterrcnn_mobilenet_v3_large_fpn",
+    ] = DEFAULT_MODEL,
     data: Annotated[
         str,
         typer.Option("--data", metavar="PATH", help="Images to time, as `detq run --data` takes; no labels needed."),

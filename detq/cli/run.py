@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from detq.cli.options import (
+    DEFAULT_MODEL,
     AllowUnlabelledOption,
     CalibrationImagesOption,
     CalibrationOption,
@@ -20,9 +21,13 @@ from detq.cli.options import (
     FormatOption,
     IouOption,
     JsonOption,
+    LimitOption,
     MapOption,
+    ModelOption,
     ObserverOption,
+    OutOption,
     ReportClassOption,
+    ResumeOption,
     ScoreOption,
     SeedOption,
     SplitOption,
@@ -43,10 +48,8 @@ __all__ = ["run_command"]
 def run_command(
     *,
     data: DataOption,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder for the results.")],
-    model: Annotated[
-        str, typer.Option("--model", metavar="NAME", help="A model of `detq list`, or your own `package.module:build`.")
-    ] = "fasterrcnn_mobilenet_v3_large_fpn",
+    out: OutOption,
+    model: ModelOption = DEFAULT_MODEL,
     variants: Annotated[
         str | None,
         typer.Option(
@@ -64,7 +67,7 @@ def run_command(
     unlabelled: Annotated[
         bool, typer.Option("--unlabelled", help="There are no labels: compare with fp32 instead.")
     ] = False,
-    limit: Annotated[int | None, typer.Option("--limit", metavar="N", help="Use the first N images.")] = None,
+    limit: LimitOption = None,
     draw: Annotated[
         int,
         typer.Option("--draw", metavar="N", help="Draw N images; with --unlabelled those that differ most."),
@@ -72,7 +75,7 @@ def run_command(
     memory: Annotated[
         bool, typer.Option(help="Measure each variant's peak memory in a process of its own, some seconds each.")
     ] = True,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out where it stopped.")] = False,
+    resume: ResumeOption = False,
     seed: SeedOption = 0,
     threads: ThreadsOption = None,
     score: ScoreOption = 0.7,

@@ -11,14 +11,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from detq.cli.options import (
+    DEFAULT_MODEL,
     CalibrationImagesOption,
     CalibrationOption,
     CalibrationSeedOption,
     ClassesOption,
     DataOption,
     JsonOption,
+    LimitOption,
     MapOption,
+    ModelOption,
     ObserverOption,
+    OutOption,
+    ResumeOption,
     SeedOption,
     ThreadsOption,
     WeightsOption,
@@ -36,10 +41,8 @@ __all__ = ["sensitivity_command"]
 def sensitivity_command(
     *,
     data: DataOption,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder for the results.")],
-    model: Annotated[
-        str, typer.Option("--model", metavar="NAME", help="A model of `detq list`, or your own `package.module:build`.")
-    ] = "fasterrcnn_mobilenet_v3_large_fpn",
+    out: OutOption,
+    model: ModelOption = DEFAULT_MODEL,
     weights: WeightsOption = None,
     classes: ClassesOption = None,
     class_map: MapOption = None,
@@ -47,7 +50,7 @@ def sensitivity_command(
     calibration_images: CalibrationImagesOption = 50,
     calibration_seed: CalibrationSeedOption = None,
     observer: ObserverOption = "mse",
-    limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Use the first N images.")] = None,
+    limit: LimitOption = None,
     each_layer: Annotated[
         bool, typer.Option("--each-layer", help="Try every layer of the backbone, not only every block: hours.")
     ] = False,
@@ -55,7 +58,7 @@ def sensitivity_command(
     choose: Annotated[
         bool, typer.Option("--choose", help="Write what follows for mixed_int8 beside the file of --weights.")
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the study in --out.")] = False,
+    resume: ResumeOption = False,
     seed: SeedOption = 0,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from detq.cli.options import ClassesOption, JsonOption, SeedOption, ThreadsOption, names_of
+from detq.cli.options import (
+    DEFAULT_MODEL,
+    ClassesOption,
+    JsonOption,
+    ModelOption,
+    OutOption,
+    ResumeOption,
+    SeedOption,
+    ThreadsOption,
+    names_of,
+)
 from detq.errors import DetqError
 
 if TYPE_CHECKING:
@@ -29,14 +39,12 @@ def train_command(
             help=f"Train on {_SOURCE}. Options may follow: `DIR?map=car=1,2&repeat=2`. May be given several times.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder for model, card and checkpoints.")],
+    out: OutOption,
     val: Annotated[
         list[str] | None,
         typer.Option("--val", metavar="SRC", help="Validate on this at the end. May be given several times."),
     ] = None,
-    model: Annotated[
-        str, typer.Option("--model", metavar="NAME", help="A model of `detq list`, or your own `package.module:build`.")
-    ] = "fasterrcnn_mobilenet_v3_large_fpn",
+    model: ModelOption = DEFAULT_MODEL,
     weights: Annotated[
         str | None,
         typer.Option(
@@ -98,9 +106,7 @@ def train_command(
     checkpoint_minutes: Annotated[
         float, typer.Option("--checkpoint-minutes", metavar="N", help="Minutes between checkpoints.")
     ] = 5.0,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the training in --out from its last checkpoint.")
-    ] = False,
+    resume: ResumeOption = False,
     precision: Annotated[
         str,
         typer.Option("--precision", metavar="P", help="fp32, bf16 (autocast), or auto: bf16 where it is native."),
