@@ -9,6 +9,7 @@ import errno
 import functools
 import importlib
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -69,17 +70,25 @@ def _root(
 
 
 def _interruptible(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Let Ctrl-C end `command` with a sentence and exit code 130; some versions of typer say nothing, or "Aborted!"."""
+    """Let Ctrl-C end `command` with exit code 130 and a sentence, with how to go on where it has `--resume`.
+
+    Some versions of typer say nothing, or "Aborted!".
+    """
 
     @functools.wraps(command)
     def run(*args: Any, **options: Any) -> Any:
         try:
             return command(*args, **options)
         except KeyboardInterrupt:
-            print("detq: interrupted", file=sys.stderr)
+            print(f"detq: interrupted{_how_to_go_on() if 'resume' in options else ''}", file=sys.stderr)
             raise typer.Exit(130) from None
 
     return run
+
+
+def _how_to_go_on() -> str:
+    again = [*sys.argv[1:], *([] if "--resume" in sys.argv else ["--resume"])]
+    return f"; go on with `{shlex.join(['detq', *again])}`"
 
 
 def _register() -> None:

@@ -56,8 +56,7 @@ def calibrate_variance_command(
 
         detq calibrate-variance --data "synthetic:traffic?n=50&seed=100" --seeds 10 --out variance
     """
-    from rich.console import Console
-
+    from detq.cli.printing import print_table, wide_console
     from detq.cli.progress import progress_for
     from detq.measure.threads import choose_threads
     from detq.sensitivity.variance import VarianceConfig, calibrate_variance
@@ -76,16 +75,11 @@ def calibrate_variance_command(
         seed=seed,
         threads=choose_threads(threads),
     )
-    progress = progress_for(quiet=as_json)
-    try:
+    with progress_for(quiet=as_json) as progress:
         result = calibrate_variance(config, progress)
-    finally:
-        progress.end()
     if as_json:
         print(json.dumps(result.to_json(), indent=2))
         return
-    console = Console(highlight=False)
-    console.print(result.table().to_rich())
-    for note in result.table().notes:
-        console.print(note, style="dim", markup=False)
+    console = wide_console()
+    print_table(console, result.table())
     console.print(f"Results: {out} (variance.json, .md, seeds.jsonl)", markup=False)

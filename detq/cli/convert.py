@@ -91,8 +91,7 @@ def convert_command(
         category_from=category_from,
         category=category,
     )
-    progress = _Stages(progress_for(quiet=as_json))
-    try:
+    with progress_for(quiet=as_json) as progress:
         summary = convert(
             data,
             to,
@@ -102,10 +101,8 @@ def convert_command(
             images=images,
             skip_invalid=skip_invalid,
             allow_unlabelled=allow_unlabelled,
-            progress=progress.step,
+            progress=_Stages(progress).step,
         )
-    finally:
-        progress.end()
     if as_json:
         print(json.dumps({"version": FORMAT, "source": data.name, **asdict(summary)}, indent=2, ensure_ascii=False))
     else:
@@ -122,16 +119,10 @@ class _Stages:
     def step(self, stage: str, done: int, total: int) -> None:
         """Show that `done` of a stage's `total` images are done."""
         if stage != self._stage:
-            self.end()
+            self._progress.end()
             self._progress.begin(stage, total)
             self._stage = stage
         self._progress.step(done)
-
-    def end(self) -> None:
-        """End the stage that is shown."""
-        if self._stage:
-            self._progress.end()
-        self._stage = ""
 
 
 def _print(summary: Summary, source: str) -> None:

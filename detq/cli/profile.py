@@ -139,14 +139,10 @@ def _measure(
     from detq.measure.threads import pinned_threads
     from detq.predictor import build_predictor
 
-    progress = progress_for(quiet=quiet)
-    try:
-        with pinned_threads(max(threads)):
-            predictors = {one.id: build_predictor(one, **how, say=progress.say) for one in variants}
-            progress.begin("timing images", len(images) * len(threads))
-            return profile_variants(predictors, images, threads=threads, seed=how["seed"], step=progress.step)
-    finally:
-        progress.end()
+    with progress_for(quiet=quiet) as progress, pinned_threads(max(threads)):
+        predictors = {one.id: build_predictor(one, **how, say=progress.say) for one in variants}
+        progress.begin("timing images", len(images) * len(threads))
+        return profile_variants(predictors, images, threads=threads, seed=how["seed"], step=progress.step)
 
 
 def _document(profile: Profile, data: str, threads: int) -> dict[str, object]:
@@ -158,18 +154,13 @@ def _document(profile: Profile, data: str, threads: int) -> dict[str, object]:
 
 
 def _show(profile: Profile, picture: Path | None) -> None:
-    from rich.console import Console
     from rich.text import Text
 
+    from detq.cli.printing import print_table, wide_console
     from detq.report.profile import profile_tables
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=160)  # a log is not folded at 80 columns
+    console = wide_console()
     for table in profile_tables(profile):
-        console.print(table.to_rich())
-        for note in table.notes:
-            console.print(Text(note, style="dim"))
-        console.print()
+        print_table(console, table)
     if picture is not None:
         console.print(Text(f"Picture: {picture}"), soft_wrap=True)

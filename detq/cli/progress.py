@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
+from collections.abc import Iterator
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
@@ -92,9 +94,12 @@ class LineProgress(Progress):
         print(text, file=sys.stderr, flush=True)
 
 
-def progress_for(*, quiet: bool = False) -> Progress:
-    """Return what fits standard error: a bar on a terminal, lines elsewhere, nothing where `quiet`."""
-    if quiet:
-        return Progress()
+@contextlib.contextmanager
+def progress_for(*, quiet: bool = False) -> Iterator[Progress]:
+    """Yield what fits standard error, then end it: a bar on a terminal, lines elsewhere, nothing where `quiet`."""
     console = Console(stderr=True)
-    return BarProgress(console) if console.is_terminal else LineProgress()
+    shown = Progress() if quiet else BarProgress(console) if console.is_terminal else LineProgress()
+    try:
+        yield shown
+    finally:
+        shown.end()

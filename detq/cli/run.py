@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -163,32 +161,20 @@ def _run(config: RunConfig, *, quiet: bool) -> RunResult:
     from detq.cli.progress import progress_for
     from detq.runner import run_experiment
 
-    progress = progress_for(quiet=quiet)
-    try:
+    with progress_for(quiet=quiet) as progress:
         return run_experiment(config, progress)
-    except KeyboardInterrupt:
-        again = [*sys.argv[1:], *([] if "--resume" in sys.argv else ["--resume"])]
-        print(f"detq: interrupted; go on with `{shlex.join(['detq', *again])}`", file=sys.stderr)
-        raise typer.Exit(130) from None
-    finally:
-        progress.end()
 
 
 def _show(result: RunResult, out: Path) -> None:
-    from rich.console import Console
     from rich.text import Text
 
+    from detq.cli.printing import print_table, wide_console
     from detq.report.document import tables_of
     from detq.report.tables import context_lines
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=160)  # a log is not folded at 80 columns
+    console = wide_console()
     for table in tables_of(result):
-        console.print(table.to_rich())
-        for note in table.notes:
-            console.print(Text(note, style="dim"))
-        console.print()
+        print_table(console, table)
     for line in context_lines(result):
         console.print(Text(line), soft_wrap=True)
     console.print(Text(f"Results: {out} (report.md, metrics.json, predictions.jsonl, timings.csv)"), soft_wrap=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -107,15 +105,8 @@ def _run(config: SensitivityConfig, *, quiet: bool) -> Sensitivity:
     from detq.sensitivity.experiment import study_sensitivity
 
     require_matplotlib("detq sensitivity")
-    progress = progress_for(quiet=quiet)
-    try:
+    with progress_for(quiet=quiet) as progress:
         return study_sensitivity(config, progress)
-    except KeyboardInterrupt:
-        again = [*sys.argv[1:], *([] if "--resume" in sys.argv else ["--resume"])]
-        print(f"detq: interrupted; go on with `{shlex.join(['detq', *again])}`", file=sys.stderr)
-        raise typer.Exit(130) from None
-    finally:
-        progress.end()
 
 
 def _choose(result: Sensitivity, weights: str | None) -> str:
@@ -135,16 +126,11 @@ def _choose(result: Sensitivity, weights: str | None) -> str:
 
 
 def _show(result: Sensitivity, out: Path, said: str | None) -> None:
-    from rich.console import Console
+    from detq.cli.printing import print_table, wide_console
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=160)
+    console = wide_console()
     for table in result.tables():
-        console.print(table.to_rich())
-        for note in table.notes:
-            console.print(note, style="dim", markup=False)
-        console.print()
+        print_table(console, table)
     choice = result.to_json()["choice"]
     console.print(
         f"mixed_int8: {', '.join(choice['int8']) or 'nothing'} in int8, {', '.join(choice['float']) or 'nothing'} in "

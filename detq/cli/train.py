@@ -184,12 +184,11 @@ def _sizes(text: str | None) -> tuple[int, ...] | None:
 
 
 def _show(card: dict[str, Any], out: Path) -> None:
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=160)  # a log is not folded at 80 columns
+    from detq.cli.printing import wide_console
+
+    console = wide_console()
     for name, accuracy in card["validation"].items():
         console.print(_table(name, accuracy, card["validation_untuned"].get(name)).to_rich())
     losses = ", ".join(f"{name} {value:.3f}" for name, value in card["final_losses"].items())
