@@ -8,6 +8,7 @@ from pathlib import Path
 
 from detq.engine.calibration import CalibrationChoice
 from detq.errors import DetqError
+from detq.runner.view import check_limit
 
 __all__ = ["RunConfig"]
 
@@ -65,8 +66,7 @@ class RunConfig:
     report_class: str | None = None
 
     def __post_init__(self) -> None:
-        if self.limit is not None and self.limit < 1:
-            raise DetqError(f"--limit: expected at least 1 image, got {self.limit}; leave it out to use all images")
+        check_limit(self.limit)
         if self.draw < 0:
             raise DetqError(f"--draw: expected 0 images or more, got {self.draw}")
         if self.threads < 1:

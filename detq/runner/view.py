@@ -9,12 +9,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from detq.datasets.base import Dataset
-from detq.errors import DataError
+from detq.errors import DataError, DetqError
 from detq.types import GroundTruth, Sample, select_classes
 
-__all__ = ["View"]
+__all__ = ["View", "check_limit"]
 
 MOST_NAMES = 6
+
+
+def check_limit(limit: int | None) -> None:
+    """Refuse a limit that leaves no image.
+
+    Raises:
+        DetqError: it is below 1.
+    """
+    if limit is not None and limit < 1:
+        raise DetqError(f"--limit: expected at least 1 image, got {limit}; leave it out to use all images")
 
 
 class View(Dataset):

@@ -5,28 +5,18 @@ The 2024 report: "the quantized model could be different for each run". This say
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from detq.datasets import open_dataset
-from detq.engine.calibration import CalibrationChoice, missing
-from detq.engine.choice import file_digest
-from detq.errors import QuantizationError
 from detq.files import write_json, write_text
-from detq.measure.threads import pinned_threads
 from detq.metrics.evaluate import evaluate
 from detq.metrics.report2024 import METRICS
-from detq.models.weights import LoadedModel, load_model, parse_weights
-from detq.models.zoo import find_model
-from detq.out_folder import OutFolder
 from detq.report.table import Table
 from detq.runner import Progress
-from detq.runner.view import View
+from detq.sensitivity.session import Journal, Opened, StudyConfig, open_study
 from detq.sensitivity.study import Study
 from detq.sensitivity.trials import Trial
 
@@ -38,30 +28,14 @@ NAMES = ("AP", *METRICS)
 
 
 @dataclass(frozen=True)
-class VarianceConfig:
-    """The arguments of `detq calibrate-variance`.
+class VarianceConfig(StudyConfig):
+    """The arguments of `detq calibrate-variance`; the seed of `calibration` is the first of `seeds`.
 
     Attributes:
-        data: what `open_dataset` opens, labelled.
-        out: the folder for results.
-        model: a zoo name, or `package.module:callable`.
-        calibration: the images to draw from; its seed is the first of `seeds`.
-        seeds: how many sets are drawn.
-        weights, classes, class_map, limit, resume, seed, threads: see `SensitivityConfig`.
+        seeds: how many sets of images are drawn.
     """
 
-    data: str
-    out: Path
-    model: str
-    calibration: CalibrationChoice
     seeds: int = 10
-    weights: str | None = None
-    classes: tuple[str, ...] | None = None
-    class_map: str | None = None
-    limit: int | None = None
-    resume: bool = False
-    seed: int = 0
-    threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -112,68 +86,41 @@ def calibrate_variance(config: VarianceConfig, progress: Progress) -> Variance:
     Raises:
         DetqError: a mistake in the arguments, the data or the weights.
     """
-    folder = OutFolder(config.out, "study", config.out / "study.json", "detq-variance-settings/1")
-    folder.check(resume=config.resume)
-    spec = find_model(config.model)
-    source = parse_weights(config.weights, spec, config.seed)
-    if not config.calibration.suits(source.kind):
-        raise QuantizationError(missing(["detq calibrate-variance"]))
-    data = open_dataset(config.data, class_map=config.class_map)
-    loaded = load_model(spec, source, config.classes)
-    view = View(data, loaded.classes, labelled=True, limit=config.limit)
-    described = config.calibration.draw().describe()
-    settings: dict[str, Any] = {
-        "model": config.model,
-        "weights": source.describe(),
-        "weights_sha256": None if source.path is None else file_digest(Path(source.path)),
-        "data": view.name,
-        "data_identity": view.identity(),
-        "images": len(view),
+    first = config.calibration.seed
+    choices = [replace(config.calibration, seed=seed) for seed in range(first, first + config.seeds)]
+    opened = open_study(config, choices, "detq calibrate-variance", "detq-variance-settings/1")
+    described = opened.calibrations[0].describe()
+    more = {
         "calibration": {name: described[name] for name in ("data", "seed", "observer")},
         "calibration_images": len(described["images"]),
     }
-    folder.claim(settings)
-    with folder.locked(), pinned_threads(config.threads):
-        result = Variance(settings, _judge_all(config, loaded, view, progress))
+    with opened.running(more) as settings:
+        result = Variance(settings, _judge_all(opened, progress))
     write_json(config.out / RESULT, result.to_json())
     write_text(config.out / REPORT, result.table().to_markdown())
     return result
 
 
-def _judge_all(
-    config: VarianceConfig, loaded: LoadedModel, view: View, progress: Progress
-) -> dict[str, dict[str, float | None]]:
-    journal = config.out / JOURNAL
-    known = _read(journal)
-    first = config.calibration.seed
-    seeds = [str(seed) for seed in range(first, first + config.seeds)]
-    for number, seed in enumerate(seeds):
+def _judge_all(opened: Opened, progress: Progress) -> dict[str, dict[str, float | None]]:
+    view, calibrations = opened.view, {str(one.seed): one for one in opened.calibrations}
+    journal = Journal(opened.config.out / JOURNAL, "seed", NAMES, _figure)
+    known = journal.read()
+    for number, (seed, calibration) in enumerate(calibrations.items()):
         if seed in known and "fp32" in known:
             continue
-        chosen = replace(config.calibration, seed=int(seed))
-        study = Study(loaded, chosen.draw(), view, progress.say)
+        study = Study(opened.loaded, calibration, view, progress.say)
         wanted = {"fp32": Trial("none"), seed: Trial("all")}
         for name, trial in wanted.items():
             if name in known:
                 continue
-            progress.begin(f"calibration {number + 1} of {len(seeds)}: {name}", len(view))
+            progress.begin(f"calibration {number + 1} of {len(calibrations)}: {name}", len(view))
             found = study.detect(trial.active(study.layers), progress.step)
             progress.end()
             entry = evaluate({name: found}, view.truths(), view.classes, reference=None)[name]
             known[name] = {"AP": entry["coco"]["AP"], **{metric: entry["report"][metric] for metric in METRICS}}
-            with journal.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps({"seed": name, **known[name]}) + "\n")
-    return {name: known[name] for name in ("fp32", *seeds)}
+            journal.append(name, known[name])
+    return {name: known[name] for name in ("fp32", *calibrations)}
 
 
-def _read(path: Path) -> dict[str, dict[str, float | None]]:
-    """Return what a journal holds; a line that a kill cut short counts as none."""
-    found: dict[str, dict[str, float | None]] = {}
-    lines: Sequence[str] = path.read_text(encoding="utf-8").splitlines() if path.exists() else ()
-    for line in lines:
-        try:
-            entry = json.loads(line)
-            found[str(entry["seed"])] = {name: entry[name] for name in NAMES}
-        except (ValueError, KeyError, TypeError):
-            continue
-    return found
+def _figure(value: Any) -> float | None:
+    return None if value is None else float(value)

@@ -164,6 +164,7 @@ def test_a_study_is_resumed_where_it_stopped_and_refused_on_its_own_calibration(
     with pytest.raises(OutputError, match="--resume"):
         study_sensitivity(config("whole"), Progress())
     assert study_sensitivity(config("whole", resume=True), Progress()).found == whole.found
+    assert {json.loads(line)["trial"] for line in journal.read_text(encoding="utf-8").splitlines()} == set(whole.found)
     assert json.loads((workplace / "whole" / "sensitivity.json").read_text(encoding="utf-8"))["choice"]["int8"]
     with pytest.raises(DetqError, match="do not calibrate"):
         study_sensitivity(config("other", calibration=CalibrationChoice("valid", 3)), Progress())
@@ -194,3 +195,6 @@ def test_a_study_of_calibration_sets_reports_their_spread_and_goes_on(workplace)
     summary = both.summary()
     assert set(summary) <= set(NAMES)
     assert summary["AP"]["least"] <= summary["AP"]["mean"] <= summary["AP"]["greatest"]
+    later = CalibrationChoice("valid", 1, seed=5)  # draws an image that is not judged, and with seed 6 one that is
+    with pytest.raises(DetqError, match="found 1 that do"):
+        calibrate_variance(config(out=workplace / "other", calibration=later, seeds=2), Progress())
