@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detq.errors import DataError
+from detq.masks.runs import run_lengths, unroll
 
 __all__ = ["decode_segmentation"]
 
@@ -57,29 +58,11 @@ def _from_polygons(polygons: list[Any], width: int, height: int, where: str) -> 
 
 def _from_runs(segmentation: dict[str, Any], width: int, height: int, where: str) -> Mask:
     counts = segmentation.get("counts")
-    runs = _uncompress(counts) if isinstance(counts, str) else counts if isinstance(counts, list) else [-1]
+    runs = run_lengths(counts) if isinstance(counts, str) else counts if isinstance(counts, list) else [-1]
     valid = all(type(run) is int and run >= 0 for run in runs)
     if not valid or segmentation.get("size") != [height, width] or sum(runs) != width * height:
         raise DataError(
             f"{where}: expected run lengths for an image of {width} × {height} pixels, found size "
             f"{segmentation.get('size')!r:.40} and counts {counts!r:.40}; correct the annotation"
         )
-    values = np.arange(len(runs)) % 2 == 1
-    return np.asarray(np.repeat(values, runs).reshape((height, width), order="F"))
-
-
-def _uncompress(text: str) -> list[int]:
-    """Return the run lengths in COCO's compressed text: 5 bits a character, differences from the third on."""
-    counts: list[int] = []
-    value, shift = 0, 0
-    for character in text:
-        bits = ord(character) - 48
-        value |= (bits & 0x1F) << shift
-        shift += 5
-        if bits & 0x20:
-            continue
-        if bits & 0x10:
-            value -= 1 << shift
-        counts.append(value + counts[-2] if len(counts) > 2 else value)
-        value, shift = 0, 0
-    return counts
+    return unroll(runs, (height, width))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Rle", "decode_runs", "encode_crop", "run_lengths"]
+__all__ = ["Rle", "decode_runs", "encode_crop", "run_lengths", "unroll"]
 
 
 class Rle(TypedDict):
@@ -63,9 +64,18 @@ def _text(counts: Any) -> str:
 def decode_runs(rle: Rle) -> NDArray[np.bool_]:
     """Return the full-size mask, bool `(height, width)`."""
     height, width = rle["size"]
-    runs = run_lengths(rle["counts"])
+    return unroll(run_lengths(rle["counts"]), (height, width))
+
+
+def unroll(runs: Sequence[int], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return the mask, bool `(height, width)`, whose columns one after the other are `runs`.
+
+    Args:
+        runs: pixels outside, inside, outside, and so on; none negative, together the pixels of the mask.
+        size: (height, width).
+    """
     values = np.arange(len(runs)) % 2 == 1
-    return np.asarray(np.repeat(values, runs).reshape((height, width), order="F"))
+    return np.asarray(np.repeat(values, runs).reshape(size, order="F"))
 
 
 def run_lengths(text: str) -> list[int]:
