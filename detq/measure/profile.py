@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detq.measure.limits import measure_limits
-from detq.measure.stages import ORDER, StageClock, watching_stages
+from detq.measure.stages import StageClock, watching_stages
 from detq.measure.threads import pinned_threads
 from detq.measure.timing import no_collection, variant_order
-from detq.models.stages import stage_of
+from detq.models.stages import STAGES, stage_of
 from detq.predictor import Predictor
 
 __all__ = ["Profile", "StageCost", "VariantCost", "profile_variants"]
@@ -213,7 +213,7 @@ def _cost(
         statistics.median(proposals) if proposals else None,
         statistics.median(one.detections for one in timed),
         # without anything to watch, all of an image is one stage
-        {stage: _stage_cost(stage, spent[stage], timed, work, limits) for stage in ORDER if stage in spent}
+        {stage: _stage_cost(stage, spent[stage], timed, work, limits) for stage in STAGES if stage in spent}
         if len(spent) > 1
         else {},
     )

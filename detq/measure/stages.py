@@ -12,27 +12,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from detq.models.stages import stage_of
+from detq.models.stages import STAGES, stage_of
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["ORDER", "StageClock", "watching_stages"]
-
-ORDER = (
-    "transform",
-    "backbone",
-    "rpn_head",
-    "proposals",
-    "head",
-    "box_pool",
-    "box_head",
-    "postprocess",
-    "mask_pool",
-    "mask_head",
-    "paste",
-)
-"""Stages in the order in which they run, `paste` included: boxes and masks to the original image's pixels."""
+__all__ = ["StageClock", "watching_stages"]
 
 _WATCHED = (
     "transform",
@@ -63,14 +48,14 @@ class StageClock:
         self.proposals: int | None = None
         self._spent: dict[str, int] = defaultdict(int)
         self._open: list[str] = []
-        self._outside = ORDER[0]
+        self._outside = STAGES[0]
         self._since = 0
 
     def start(self) -> None:
         """Begin an image."""
         self._spent.clear()
         self._open.clear()
-        self.proposals, self._outside = None, ORDER[0]
+        self.proposals, self._outside = None, STAGES[0]
         self._since = time.perf_counter_ns()
 
     def stop(self) -> tuple[float, dict[str, float]]:
@@ -97,7 +82,7 @@ class StageClock:
 
 
 def _place(stage: str) -> int:
-    return ORDER.index(stage) if stage in ORDER else len(ORDER)
+    return STAGES.index(stage) if stage in STAGES else len(STAGES)
 
 
 @contextlib.contextmanager

@@ -12,11 +12,15 @@ STAGES = (
     "head",
     "box_pool",
     "box_head",
+    "postprocess",
     "mask_pool",
     "mask_head",
-    "postprocess",
+    "paste",
 )
-"""In the order in which they run. `head` is a one-stage detector's; the others miss the stages that they have not."""
+"""In the order in which they run. `head` is a one-stage detector's; the others miss the stages that they have not.
+
+`paste` takes boxes and masks to the original image's pixels.
+"""
 
 # Module paths, longest first where one contains another.
 _PREFIXES = (

@@ -7,7 +7,7 @@ from pathlib import Path
 from detq.errors import UnsupportedError
 from detq.files import atomic_path
 from detq.measure.profile import Profile, StageCost, VariantCost
-from detq.measure.stages import ORDER
+from detq.models.stages import STAGES
 from detq.report.table import Table
 
 __all__ = ["draw_profile", "profile_tables", "require_matplotlib"]
@@ -136,7 +136,7 @@ def draw_profile(profile: Profile, path: Path) -> None:
     costs = [cost for cost in profile.variants if cost.threads == most]
     figure = Figure(figsize=(10, 1.6 + 0.5 * len(costs)), layout="constrained")
     axes = figure.add_subplot()
-    present = [stage for stage in ORDER if any(stage in cost.stages for cost in costs)]
+    present = [stage for stage in STAGES if any(stage in cost.stages for cost in costs)]
     left = [0.0] * len(costs)
     for stage, color in zip(present, colormaps["tab20"].colors, strict=False):  # type: ignore[attr-defined]
         widths = [cost.stages[stage].share * cost.median_ms if stage in cost.stages else 0.0 for cost in costs]

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from detq.measure.profile import profile_variants
-from detq.measure.stages import ORDER, StageClock, watching_stages
+from detq.measure.stages import StageClock, watching_stages
+from detq.models.stages import STAGES
 from detq.predictor import build_predictor
 from detq.quantization.scripted import quiet_torchscript
 from detq.report.profile import draw_profile, profile_tables
@@ -37,7 +38,7 @@ def test_eager_and_staged_detectors_divide_into_the_same_stages(profile):
     """One set of names everywhere, in the order in which the stages run, and shares that add up to all of the time."""
     for cost in profile.variants:
         assert set(cost.stages) == GLUE | LAYERS
-        assert list(cost.stages) == sorted(cost.stages, key=ORDER.index)
+        assert list(cost.stages) == sorted(cost.stages, key=STAGES.index)
         assert sum(stage.share for stage in cost.stages.values()) == pytest.approx(1)
         assert min(stage.median_ms for stage in cost.stages.values()) > 0
         assert {name for name, stage in cost.stages.items() if stage.gmacs} == LAYERS
