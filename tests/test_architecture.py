@@ -17,7 +17,7 @@ PACKAGE = Path(detq.__file__).parent
 # A module may import from its own layer and from those above it in this list, never from one below.
 LAYERS = (
     ("errors",),
-    ("files", "out_folder", "records", "targets"),
+    ("files", "machine", "out_folder", "records", "targets"),
     ("boxes",),
     ("masks",),
     ("types", "tensors"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import platform
 import re
 from dataclasses import dataclass
-from importlib import metadata
-from pathlib import Path
+
+from detq.machine import cpu_fields, cpu_flags, public_version, version_of
 
 __all__ = ["Requirements", "here", "unmet"]
 
@@ -39,9 +39,9 @@ class Requirements:
 
 def here() -> Requirements:
     """Return this machine."""
-    return Requirements(
-        _version("torch"), _version("torchvision"), platform.machine(), platform.system(), _flags(Path("/proc/cpuinfo"))
-    )
+    torch, torchvision = (public_version(version_of(name)) for name in ("torch", "torchvision"))
+    flags = tuple(sorted(flag for flag in cpu_flags(cpu_fields()) if _INSTRUCTIONS.match(flag)))
+    return Requirements(torch, torchvision, platform.machine(), platform.system(), flags)
 
 
 def unmet(needed: Requirements, found: Requirements) -> str | None:
@@ -58,17 +58,3 @@ def unmet(needed: Requirements, found: Requirements) -> str | None:
         more = f" and {len(lacking) - 6} more" if len(lacking) > 6 else ""
         return f"it needs instructions that this CPU lacks ({', '.join(lacking[:6])}{more})"
     return None
-
-
-def _version(name: str) -> str:
-    # "2.14.1+cpu" and "2.14.1+cu130" run the same code on a CPU.
-    return metadata.version(name).partition("+")[0]
-
-
-def _flags(cpuinfo: Path) -> tuple[str, ...]:
-    try:
-        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return ()
-    found = next((line.partition(":")[2] for line in lines if re.match(r"(flags|Features)\s*:", line)), "")
-    return tuple(sorted(flag for flag in found.split() if _INSTRUCTIONS.match(flag)))

@@ -14,12 +14,13 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+
+from detq.machine import cpu_fields, cpu_flags, isa_overrides, version_of
 
 __all__ = ["cache_folder", "key_of", "surroundings", "weights_digest"]
 
@@ -64,20 +65,13 @@ def key_of(**parts: Any) -> str:
 @functools.lru_cache(maxsize=1)
 def surroundings() -> Mapping[str, str]:
     """Return what a compiled stage depends on beside its inputs: sources, versions, compiler, instructions."""
-    found = {name: _version(name) for name in ("torch", "torchvision", "torchao")}
+    found = {name: version_of(name) for name in ("torch", "torchvision", "torchao")}
     return found | {
         "sources": _sources(),
         "compiler": _compiler(),
         "isa": _isa(),
         "machine": platform.machine(),
     }
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "none"
 
 
 def _sources() -> str:
@@ -98,15 +92,6 @@ def _compiler() -> str:
 
 
 def _isa() -> str:
-    overrides = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "FBGEMM_ENABLE_INSTRUCTIONS")
-    chosen = [f"{name}={os.environ[name]}" for name in overrides if name in os.environ]
-    return " ".join([torch.backends.cpu.get_cpu_capability(), _flags(), *chosen])
-
-
-def _flags() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return ""
-    flags = next((line.partition(":")[2] for line in lines if line.startswith("flags")), "")
-    return hashlib.sha256(" ".join(sorted(flags.split())).encode()).hexdigest()[:16]
+    chosen = [f"{name}={value}" for name, value in isa_overrides().items()]
+    flags = hashlib.sha256(" ".join(sorted(cpu_flags(cpu_fields()))).encode()).hexdigest()[:16]
+    return " ".join([torch.backends.cpu.get_cpu_capability(), flags, *chosen])

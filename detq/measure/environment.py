@@ -7,21 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from detq.machine import CPUINFO, cpu_fields, cpu_flags, isa_overrides, public_version, version_of
 from detq.measure.threads import available_cores
 
-__all__ = ["ISA_OVERRIDES", "MachineClass", "environment", "machine_class"]
-
-ISA_OVERRIDES = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "FBGEMM_ENABLE_INSTRUCTIONS")
-"""Environment variables that keep torch's libraries from instruction sets that the CPU has."""
+__all__ = ["MachineClass", "environment", "machine_class"]
 
 # The flags of /proc/cpuinfo that decide which kernels run; the other hundred do not.
 _ISA = (
@@ -43,7 +39,7 @@ class MachineClass:
         stepping: stepping number.
         isa: relevant instruction sets that the CPU has, sorted.
         capability: the vector width that torch's own kernels use, "AVX512".
-        overrides: the variables of `ISA_OVERRIDES` that are set, as "NAME=value".
+        overrides: the variables of `detq.machine.ISA_OVERRIDES` that are set, as "NAME=value".
         cores: that this process may use.
         threads: of one operator.
         torch: version without the build's suffix.
@@ -85,22 +81,22 @@ def environment(threads: int) -> dict[str, Any]:
     """Return what a figure measured with `threads` threads depends on, ready for JSON."""
     import torch
 
-    cpu = _cpu(Path("/proc/cpuinfo"))
+    cpu = _cpu(CPUINFO)
     onednn = re.search(r"MKL-DNN v([\d.]+)", torch.__config__.show())
     return {
         "cpu": cpu | {"cores": available_cores()},
         "isa_in_use": {
             "torch": str(torch.backends.cpu.get_cpu_capability()),
-            "overrides": {name: os.environ[name] for name in ISA_OVERRIDES if os.environ.get(name)},
+            "overrides": isa_overrides(),
         },
         "threads": threads,
         "quantized_engine": str(torch.backends.quantized.engine),
         "versions": {
             "python": platform.python_version(),
-            "detq": _version("detq"),
+            "detq": version_of("detq", "unknown"),
             "torch": str(torch.__version__),
-            "torchvision": _version("torchvision"),
-            "numpy": _version("numpy"),
+            "torchvision": version_of("torchvision", "unknown"),
+            "numpy": version_of("numpy", "unknown"),
             "onednn": onednn.group(1) if onednn else "unknown",
         },
         "system": f"{platform.system()} {platform.machine()}",
@@ -121,8 +117,8 @@ def machine_class(env: Mapping[str, Any]) -> MachineClass:
         overrides=tuple(f"{name}={value}" for name, value in sorted(in_use["overrides"].items())),
         cores=cpu["cores"],
         threads=env["threads"],
-        torch=_public(versions["torch"]),
-        torchvision=_public(versions["torchvision"]),
+        torch=public_version(versions["torch"]),
+        torchvision=public_version(versions["torchvision"]),
         onednn=versions["onednn"],
         quantized_engine=env["quantized_engine"],
     )
@@ -130,12 +126,8 @@ def machine_class(env: Mapping[str, Any]) -> MachineClass:
 
 def _cpu(cpuinfo: Path) -> dict[str, Any]:
     """Return the first processor of `/proc/cpuinfo`; "unknown" for what it or this platform does not say."""
-    try:
-        first = cpuinfo.read_text(encoding="utf-8", errors="replace").split("\n\n")[0]
-    except OSError:
-        first = ""
-    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
-    flags = set((fields.get("flags") or fields.get("Features") or "").split())
+    fields = cpu_fields(cpuinfo)
+    flags = set(cpu_flags(fields))
     return {
         "vendor": fields.get("vendor_id") or fields.get("CPU implementer") or platform.machine() or "unknown",
         "family": fields.get("cpu family") or fields.get("CPU architecture") or "unknown",
@@ -144,15 +136,3 @@ def _cpu(cpuinfo: Path) -> dict[str, Any]:
         "name": fields.get("model name", "unknown"),
         "isa": [flag for flag in _ISA if flag in flags],
     }
-
-
-def _version(distribution: str) -> str:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return "unknown"
-
-
-def _public(version: str) -> str:
-    # "2.14.1+cpu" and "2.14.1+cu130" run the same kernels on a CPU.
-    return version.partition("+")[0]
