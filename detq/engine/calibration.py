@@ -15,7 +15,7 @@ from detq.errors import DetqError
 if TYPE_CHECKING:
     from detq.datasets.base import Dataset
 
-__all__ = ["IMAGES", "OBSERVERS", "Calibration", "CalibrationChoice", "draw", "missing", "packaged_calibration"]
+__all__ = ["IMAGES", "OBSERVERS", "Calibration", "CalibrationChoice", "draw", "missing", "packaged_frames"]
 
 IMAGES = 50
 """How many images are drawn by default, as in the report."""
@@ -38,11 +38,7 @@ class Calibration:
     dataset: Dataset
     indices: tuple[int, ...]
     seed: int
-    observer: str = OBSERVERS[0]
-
-    def __post_init__(self) -> None:
-        if self.observer not in OBSERVERS:
-            raise DetqError(f"--observer: expected one of {', '.join(OBSERVERS)}, got {self.observer!r}")
+    observer: str
 
     def images(self) -> Iterator[NDArray[np.uint8]]:
         """Yield the images, uint8 `(height, width, 3)`, RGB."""
@@ -100,17 +96,16 @@ class CalibrationChoice:
         """
         from detq.datasets import open_dataset
 
-        if self.data is None:
-            return packaged_calibration(self)
-        return draw(open_dataset(self.data, unlabelled=True), self.images, self.seed, self.observer)
+        data = packaged_frames(self) if self.data is None else open_dataset(self.data, unlabelled=True)
+        return draw(data, self)
 
 
-def missing(recipes: Iterable[str]) -> str:
-    """Return what a user hears whose recipes lack calibration images; no full stop."""
+def missing(recipes: Iterable[str] = ()) -> str:
+    """Return what a user hears whose recipes, where they are known, lack calibration images; no full stop."""
     names = ", ".join(recipes)
     return (
-        f"{names}: static int8 takes its ranges from images like those that the weights were trained on; name some "
-        "with --calibration PATH"
+        f"{names}{': ' if names else ''}static int8 takes its ranges from images like those that the weights were "
+        "trained on; name some with --calibration PATH"
     )
 
 
@@ -118,25 +113,22 @@ KNOWS_FRAMES = frozenset({"packaged", "random"})
 """Kinds of weights that rendered frames can calibrate: those trained on them, and those that only serve for timing."""
 
 
-def draw(dataset: Dataset, images: int = IMAGES, seed: int = 0, observer: str = OBSERVERS[0]) -> Calibration:
-    """Return `images` of a data set, drawn without repetition; all of it where it has fewer.
+def draw(dataset: Dataset, choice: CalibrationChoice) -> Calibration:
+    """Return images of a data set, drawn without repetition as `choice` says; all of it where it has fewer.
 
     Raises:
-        DetqError: no images asked for, an empty data set, or an unknown observer.
+        DetqError: an empty data set.
     """
-    if images < 1:
-        raise DetqError(f"--calibration-images: expected at least 1, got {images}")
     if not len(dataset):
         raise DetqError(f"--calibration {dataset.name}: expected images to calibrate with, found none")
-    chosen = random.Random(seed).sample(range(len(dataset)), min(images, len(dataset)))  # noqa: S311  # no secret
-    return Calibration(dataset, tuple(sorted(chosen)), seed, observer)
+    count = min(choice.images, len(dataset))
+    chosen = random.Random(choice.seed).sample(range(len(dataset)), count)  # noqa: S311  # no secret
+    return Calibration(dataset, tuple(sorted(chosen)), choice.seed, choice.observer)
 
 
-def packaged_calibration(choice: CalibrationChoice | None = None) -> Calibration:
-    """Return the calibration of the packaged models: rendered frames whose seeds no training or benchmark uses."""
+def packaged_frames(choice: CalibrationChoice) -> Dataset:
+    """Return what calibrates the packaged models: rendered frames whose seeds no training or benchmark uses."""
     from detq.datasets.synthetic import SEEDS, traffic_camera
 
-    wanted = choice or CalibrationChoice()
     seeds = SEEDS["calibration"]
-    frames = traffic_camera(wanted.images, seed=seeds[wanted.seed % len(seeds)])
-    return draw(frames, wanted.images, wanted.seed, wanted.observer)
+    return traffic_camera(choice.images, seed=seeds[choice.seed % len(seeds)])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from detq.engine import static_int8
 from detq.engine.cache import cache_folder, key_of, surroundings
-from detq.engine.calibration import Calibration
+from detq.engine.calibration import Calibration, missing
 from detq.engine.capability import Capability
 from detq.engine.compiler import export, quiet
 from detq.engine.dense import DenseStages
@@ -87,10 +87,7 @@ class Programs:
 
     def _chosen(self) -> Calibration:
         if self._calibration is None:
-            raise QuantizationError(
-                "static int8 takes its ranges from calibration images, and there are none; name some with "
-                "--calibration PATH"
-            )
+            raise QuantizationError(missing())
         return self._calibration
 
     def _calibrate(self, rules: Mapping[str, StageRule]) -> None:

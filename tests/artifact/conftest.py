@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from detq.datasets.synthetic import traffic_camera
-from detq.engine.calibration import draw
+from detq.engine.calibration import CalibrationChoice, draw
 from detq.variants import Variant
 
 
 @pytest.fixture(scope="session")
 def calibration():
     """Four small frames."""
-    return draw(traffic_camera(4, 200, (160, 120)), 4)
+    return draw(traffic_camera(4, 200, (160, 120)), CalibrationChoice(images=4))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,27 +5,27 @@ from __future__ import annotations
 import pytest
 
 from detq.datasets.synthetic import SEEDS, traffic_camera
-from detq.engine.calibration import IMAGES, CalibrationChoice, draw, packaged_calibration
+from detq.engine.calibration import CalibrationChoice, draw
 from detq.errors import DetqError
 
 
 def test_a_draw_is_decided_by_its_seed_alone():
     """The same seed draws the same images; another one others; none twice."""
     frames = traffic_camera(100, seed=1)
-    first, again, other = draw(frames, 20, 3), draw(frames, 20, 3), draw(frames, 20, 4)
+    first, again, other = (draw(frames, CalibrationChoice(images=20, seed=seed)) for seed in (3, 3, 4))
     assert first.indices == again.indices != other.indices
     assert len(set(first.indices)) == 20
 
 
 def test_a_small_data_set_is_taken_whole():
     """Fifty images of thirty are all thirty."""
-    assert draw(traffic_camera(30, seed=1), IMAGES).indices == tuple(range(30))
+    assert draw(traffic_camera(30, seed=1), CalibrationChoice(images=50)).indices == tuple(range(30))
 
 
 def test_packaged_frames_are_of_seeds_that_nothing_else_uses():
     """Neither trainings nor benchmarks see a calibration frame, whatever the seed."""
     for seed in (0, 7, 99, 100, 12345):
-        described = packaged_calibration(CalibrationChoice(images=2, seed=seed)).describe()
+        described = CalibrationChoice(images=2, seed=seed).draw().describe()
         assert {int(name.split("-")[1]) for name in described["images"]} <= set(SEEDS["calibration"])
 
 
