@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["as_pixels", "as_tensor"]
+__all__ = ["as_float", "as_pixels", "as_tensor"]
 
 
 def as_tensor(image: NDArray[np.uint8]) -> Tensor:
@@ -16,10 +16,14 @@ def as_tensor(image: NDArray[np.uint8]) -> Tensor:
     Args:
         image: uint8 `(height, width, 3)`, RGB, in any memory layout, also read-only.
     """
-    # A copy of the bytes, because torch refuses negative strides and warns of read-only arrays. Converting and moving
-    # the channels first in one step is the fastest of the ways tried.
-    pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)
-    return pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+    # A copy of the bytes, because torch refuses negative strides and warns of read-only arrays.
+    return as_float(torch.from_numpy(image.copy()))
+
+
+def as_float(pixels: Tensor) -> Tensor:
+    """Return uint8 `(height, width, 3)` as a contiguous float32 `(3, height, width)` tensor in [0, 1]."""
+    # Converting and moving the channels first in one step is the fastest of the ways tried.
+    return pixels.permute(2, 0, 1).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
 
 def as_pixels(image: NDArray[np.uint8]) -> Tensor:

@@ -131,7 +131,7 @@ class StagedDetector(nn.Module):
         shape = image.shape[:2]
         if shape not in self._ready:
             with torch.inference_mode():
-                frame = self.run(torch.from_numpy(np.require(image, requirements=["C", "W"])))
+                frame = self.run(as_pixels(image))
                 self._visit(frame)
             self._ready.add(shape)
 
@@ -139,7 +139,7 @@ class StagedDetector(nn.Module):
         """Get ready for images of this size, whose canvas is not rounded up to steps of 64 pixels."""
         transform: Any = self.steps["transform"]
         blank = np.full((height, width, 3), 114, np.uint8)
-        transform.expect(torch.from_numpy(blank))
+        transform.expect(as_pixels(blank))
         self.prepare(blank)
 
     def _visit(self, frame: Frame) -> None:

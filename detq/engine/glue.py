@@ -20,6 +20,7 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from detq.engine.frame import Frame
 from detq.engine.proposing import choose_proposals, follows_torchvision
+from detq.tensors import as_float
 
 __all__ = ["Canvases", "Paste", "Postprocess", "Proposals", "Transform", "choose_masks", "own_resize"]
 
@@ -48,7 +49,7 @@ class Transform:
         if self.pixels:
             self._resize_bytes(frame)
             return
-        image = frame.image if frame.image.is_floating_point() else _as_float(frame.image)
+        image = frame.image if frame.image.is_floating_point() else as_float(frame.image)
         found, _ = self.transform([image])
         frame.size = int(found.image_sizes[0][0]), int(found.image_sizes[0][1])
         height, width = self.canvases.fit(*frame.size)
@@ -84,7 +85,7 @@ class Transform:
         if self.pixels:
             size = self.resized(int(image.shape[0]), int(image.shape[1]))
         else:
-            found, _ = self.transform([_as_float(image)])
+            found, _ = self.transform([as_float(image)])
             size = int(found.image_sizes[0][0]), int(found.image_sizes[0][1])
         self.canvases.expect(*size)
 
@@ -95,10 +96,6 @@ class Transform:
             return int(rule.fixed_size[1]), int(rule.fixed_size[0])
         scale = min(rule.min_size[-1] / min(height, width), rule.max_size / max(height, width))
         return math.floor(height * scale), math.floor(width * scale)
-
-
-def _as_float(image: Tensor) -> Tensor:
-    return image.permute(2, 0, 1).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
 
 def _as_bytes(image: Tensor) -> Tensor:
