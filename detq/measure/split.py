@@ -1,8 +1,8 @@
 """How an image's time divides into preprocessing, model and postprocessing.
 
-Watched from outside by two hooks, a microsecond each: where a detector's `transform` has resized the image, and where
-the last of its layers has answered. What follows is postprocessing: in torchvision's Mask R-CNN pasting the masks. A
-detector without those parts, such as a scripted one, is not divided.
+Of detectors with masks, whose pasting is most of what follows the layers. They are watched from outside by two hooks, a
+microsecond each: where `transform` has resized the image, and where the last of the layers has answered. A detector
+without those parts, such as a scripted one, is not divided, and one without masks stays without hooks.
 """
 
 from __future__ import annotations
@@ -18,9 +18,6 @@ __all__ = ["PARTS", "Marks", "Split", "watching"]
 
 PARTS = ("preprocess_ms", "model_ms", "postprocess_ms")
 
-_HOOK = "register_forward_hook"
-_LAST_LAYERS = ("roi_heads", "head")
-
 
 @dataclass(frozen=True)
 class Split:
@@ -29,7 +26,7 @@ class Split:
     Attributes:
         preprocess_ms: converting and resizing the image.
         model_ms: all layers, and the choice of boxes between them.
-        postprocess_ms: scaling boxes back, and pasting masks. A one-stage detector's choice of boxes too.
+        postprocess_ms: scaling boxes back, and pasting masks.
     """
 
     preprocess_ms: float
@@ -65,15 +62,15 @@ class Marks:
 
 @contextlib.contextmanager
 def watching(predictor: Any) -> Iterator[Marks]:
-    """Watch a predictor's `module`, if it has one with torchvision's parts, while the block runs."""
-    module, marks = getattr(predictor, "module", None), Marks()
-    transform = getattr(module, "transform", None)
-    last = next((part for name in _LAST_LAYERS if (part := getattr(module, name, None)) is not None), None)
-    hooks = [(getattr(transform, _HOOK, None), marks.mark_resized), (getattr(last, _HOOK, None), marks.mark_answered)]
+    """Watch a predictor's `module`, if it finds masks and has torchvision's parts, while the block runs."""
+    marks = Marks()
+    module = getattr(predictor, "module", None) if getattr(predictor, "has_masks", False) else None
+    watched = {"transform": marks.mark_resized, "roi_heads": marks.mark_answered}
+    hooks = {name: getattr(getattr(module, name, None), "register_forward_hook", None) for name in watched}
     handles = []
-    if all(hook is not None for hook, _ in hooks):
+    if None not in hooks.values():
         with contextlib.suppress(RuntimeError):  # a scripted module takes no hooks
-            handles = [hook(mark) for hook, mark in hooks if hook is not None]
+            handles = [hook(watched[name]) for name, hook in hooks.items() if hook is not None]
     try:
         yield marks
     finally:

@@ -7,12 +7,16 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from detq.masks import RleMasks
+from detq.measure.split import watching
 from detq.measure.timing import interleave, percentiles, variant_order
+from detq.tensors import as_tensor
 from detq.types import Detections, Sample
+from tests.engine.small import small_detector
 
 
 class Images:
@@ -53,14 +57,30 @@ def test_every_variant_runs_once_on_every_image_in_data_set_order():
     assert all(predictor.seen == [0, 1, 2, 3, 4] for predictor in predictors.values())
 
 
-def test_torchvisions_detectors_are_divided_into_parts_that_add_up(fp32_predictor, noise):
+class Small:
+    """A small detector of torchvision's with masks."""
+
+    def __init__(self):
+        self.module, self.has_masks = small_detector(masks=True), True
+
+    def __call__(self, image):
+        with torch.inference_mode():
+            self.module([as_tensor(image)])
+        return Detections.empty()
+
+
+def _hooked(module):
+    return [path for path, child in module.named_modules() if child._forward_hooks or child._forward_pre_hooks]
+
+
+def test_detectors_with_masks_are_divided_into_parts_that_add_up(noise):
     """And they are left without hooks; a variant without torchvision's parts is not divided."""
 
     class Noise(Images):
         def load(self, index):
             return Sample(f"image-{index}", noise)
 
-    predictors = {"fp32": fp32_predictor, "other": Recorder()}
+    predictors = {"fp32": Small(), "other": Recorder()}
     for _, measured in interleave(predictors, Noise(), range(3), seed=0, warmup=0):
         for one in measured:
             if one.variant == "other":
@@ -70,8 +90,17 @@ def test_torchvisions_detectors_are_divided_into_parts_that_add_up(fp32_predicto
             assert min(parts) > 0
             assert one.split.model_ms > one.split.preprocess_ms
             assert sum(parts) == pytest.approx(one.elapsed_ms)
-    assert not fp32_predictor.module.transform._forward_hooks
-    assert not fp32_predictor.module.roi_heads._forward_hooks
+    assert not _hooked(predictors["fp32"].module)
+
+
+def test_the_reference_of_detectors_without_masks_is_torchvisions_module_without_hooks(fp32_predictor):
+    """Not even a microsecond of ours is in its times; with masks two hooks divide them."""
+    with watching(fp32_predictor) as marks:
+        assert not _hooked(fp32_predictor.module)
+    assert marks.split(1, 2) is None
+    small = Small()
+    with watching(small):
+        assert _hooked(small.module) == ["transform", "roi_heads"]
 
 
 def test_masks_are_compacted_between_the_variants():
