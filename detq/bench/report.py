@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,18 @@ from numpy.typing import NDArray
 
 from detq.bench.results import VariantResult
 from detq.files import atomic_path, write_json, write_text
-from detq.report.speed_accuracy import NAME, draw_speed_accuracy, points_of_bench
+from detq.report.speed_accuracy import NAME, draw_if_possible, points_of_bench
 
 __all__ = ["write_report"]
 
 
 def write_report(
     folder: Path, results: Mapping[str, VariantResult], outcome: Mapping[str, Any], texts: Mapping[str, str]
-) -> None:
+) -> str | None:
     """Write `bench.json`, each of `texts` as `<name>.txt`, and a picture of each variant's first images.
 
-    Where several variants have an accuracy and matplotlib is installed, also `speed_accuracy.png`.
+    Where several variants have an accuracy and matplotlib is installed, also `speed_accuracy.png`; without matplotlib
+    a sentence that says so is returned.
 
     Args:
         folder: where to; made if it is not there.
@@ -40,7 +40,8 @@ def write_report(
         for variant, result in results.items()
     }
     write_json(folder / "bench.json", {"format": "detq-bench/1", "gate": outcome, "variants": variants})
-    _draw_points({variant: result.info for variant, result in results.items()}, folder / NAME)
+    points = points_of_bench({variant: result.info for variant, result in results.items()})
+    lacking = draw_if_possible(points, folder / NAME, "Speed-up against accuracy, one point a variant")
     for variant, result in results.items():
         for number, (sample, found, truth) in enumerate(
             zip(result.samples, result.detections, result.truths, strict=False)
@@ -48,12 +49,7 @@ def write_report(
             picture = _draw(sample.image, found, truth, result, f"{variant}  {sample.image_id}")
             name = f"{variant}-{number}.jpg".replace("/", "_").replace(":", "_")
             _save(folder / "pictures" / name, picture)
-
-
-def _draw_points(infos: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    points = points_of_bench(infos)
-    if len(points) > 1 and importlib.util.find_spec("matplotlib") is not None:
-        draw_speed_accuracy(points, path, "Speed-up against accuracy, one point a variant")
+    return lacking
 
 
 def _draw(image: NDArray[np.uint8], found: Any, truth: Any, result: VariantResult, title: str) -> NDArray[np.uint8]:

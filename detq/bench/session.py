@@ -147,7 +147,8 @@ class BenchSession:
         if self.settings.report and self._suite and self._suite.results:
             results = {variant: self.result(variant) for variant in self._suite.results}
             evidence = [asdict(item) for item in outcome.evidence]
-            write_report(self.settings.report, results, {"evidence": evidence}, self._texts())
+            lacking = write_report(self.settings.report, results, {"evidence": evidence}, self._texts())
+            self._closing += [lacking] if lacking else []
             self._closing.append(f"figures and pictures: {_short(self.settings.report)}/")
 
     def _texts(self, *, width: int = 0, colour: bool = False) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from detq.files import atomic_path
 from detq.report.labels import place_labels
 from detq.results import REFERENCE, Interval, RunResult
 
-__all__ = ["NAME", "Point", "draw_speed_accuracy", "points_of_bench", "points_of_run"]
+__all__ = ["NAME", "Point", "draw_if_possible", "draw_speed_accuracy", "points_of_bench", "points_of_run"]
 
 NAME = "speed_accuracy.png"
 """What runs and benchmarks call it in their folders."""
@@ -62,6 +63,25 @@ def points_of_bench(infos: Mapping[str, Mapping[str, Any]]) -> list[Point]:
             speedup = Interval(**info["speedup"]) if info.get("speedup") else None
             found.append(Point(model, recipe, speedup, float(ap)))
     return found
+
+
+def draw_if_possible(points: Sequence[Point], path: Path, title: str = "") -> str | None:
+    """Draw several points, one compares nothing; return what a user is to hear where matplotlib is missing.
+
+    Args:
+        points: any number.
+        path: of the PNG.
+        title: what was measured on what.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    if len(points) < 2:
+        return None
+    if importlib.util.find_spec("matplotlib") is None:
+        return f'{path.name} is left out: matplotlib is not installed; pip install "detq[plots]"'
+    draw_speed_accuracy(points, path, title)
+    return None
 
 
 def draw_speed_accuracy(points: Sequence[Point], path: Path, title: str = "") -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -17,7 +16,7 @@ from detq.predictions import write_coco_results
 from detq.quantization.recipes import REFERENCE
 from detq.report.advice import advise
 from detq.report.document import to_markdown
-from detq.report.speed_accuracy import NAME, draw_speed_accuracy, points_of_run
+from detq.report.speed_accuracy import NAME, draw_if_possible, points_of_run
 from detq.results import DataSummary, Proposals, RunResult
 from detq.runner.config import RunConfig
 from detq.runner.pictures import draw_pictures, pictures_to_draw, spread
@@ -84,14 +83,9 @@ def conclude(config: RunConfig, prepared: Prepared, session: Session, progress: 
 
 def _draw_points(config: RunConfig, result: RunResult, progress: Progress) -> None:
     """Draw speed-up against AP where both are known."""
-    points = points_of_run(result)
-    if len(points) < 2:  # one point compares nothing
-        return
-    if importlib.util.find_spec("matplotlib") is None:
-        progress.say(f'{NAME} is left out: matplotlib is not installed; pip install "detq[plots]"')
-        return
     title = f"{result.model}, {result.data.images} images of {result.data.name}, {result.threads} threads"
-    draw_speed_accuracy(points, config.out / NAME, title)
+    if sentence := draw_if_possible(points_of_run(result), config.out / NAME, title):
+        progress.say(sentence)
 
 
 def _write_coco(config: RunConfig, view: View, measured: Measurements) -> None:

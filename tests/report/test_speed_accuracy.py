@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from detq.report.speed_accuracy import Point, draw_speed_accuracy, points_of_bench, points_of_run
+from detq.report.speed_accuracy import Point, draw_if_possible, draw_speed_accuracy, points_of_bench, points_of_run
 from detq.results import Interval
 
 
@@ -49,3 +51,12 @@ def test_the_picture_is_drawn_with_every_label_inside(models, tmp_path):
     assert pixels.shape == (750, 1200)
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     assert (border == 255).all()
+
+
+def test_without_matplotlib_the_picture_is_missed_aloud(tmp_path, monkeypatch):
+    """Only where there would be one: a single point compares nothing."""
+    points = [Point("net", "fp32", None, 0.4), Point("net", "bf16", Interval(4.0, 3.9, 4.2), 0.39)]
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert "matplotlib is not installed" in draw_if_possible(points, tmp_path / "a.png")
+    assert draw_if_possible(points[:1], tmp_path / "a.png") is None
+    assert not list(tmp_path.iterdir())
