@@ -45,7 +45,7 @@ class ModelFormat:
         name: what `--format` takes.
         suffixes: of its files; the first is the usual one.
         writer: dotted target of `export(variant, path, *, weights, classes, seed, image) -> Exported`.
-        reader: dotted target of `open_predictor(path, *, classes) -> Predictor`.
+        reader: dotted target of `open_predictor(path, *, classes, say) -> Predictor`.
         summary: one line for the user.
         options: keywords that its writer takes beside those.
     """
@@ -110,16 +110,20 @@ def format_of(path: Path) -> ModelFormat:
     raise ModelFileError(f"--artifact {path}: expected a file whose name ends in {known}")
 
 
-def load(path: str | Path, *, classes: Sequence[str] | None = None) -> Predictor:
+def load(
+    path: str | Path, *, classes: Sequence[str] | None = None, say: Callable[[str], None] | None = None
+) -> Predictor:
     """Return the detector in a file of `detq export`, ready for images: `detq.load("car.detq")(image)`.
 
     A `.detq` holds machine code, and starts without compiling. TorchScript files are read too.
 
     Args:
         path: the file.
-        classes: names of its labels, where it brings none or they are to be called otherwise.
+        classes: names of its labels, where it brings none or they are to be called otherwise; empty where the caller
+            names them afterwards.
+        say: is told what compiles, and why; by default standard error.
 
     Raises:
         DetqError: it is no such file, a damaged one, or one for another machine or version of torch.
     """
-    return cast("Predictor", format_of(Path(path)).resolve_reader()(Path(path), classes=classes))
+    return cast("Predictor", format_of(Path(path)).resolve_reader()(Path(path), classes=classes, say=say))

@@ -178,13 +178,14 @@ class RunResult:
         seed: of the run.
         score: least score of a detection in the report's metrics.
         iou: least IoU of a match there.
-        variants: by recipe, fp32 first.
+        variants: by recipe, or name of the file, fp32 first.
         calibration: what static int8 took its ranges from (data, identity, images, seed, observer), or None.
         proposals: None for models without region proposals.
         overhead: "inference_fp32_s" of all images; "loading_s" and "writing_s" of the last session; "metrics_s"; and
             "share_of_fp32", what the three add to fp32's inference.
         pictures: paths below the run's folder.
         advice: the closing line.
+        artifacts: name -> what the file is, of variants that were loaded from files.
     """
 
     model: str
@@ -203,6 +204,7 @@ class RunResult:
     overhead: dict[str, float] = field(default_factory=dict)
     pictures: tuple[str, ...] = ()
     advice: str = ""
+    artifacts: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if REFERENCE not in self.variants:

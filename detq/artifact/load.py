@@ -52,7 +52,8 @@ def open_predictor(path: Path, *, classes: Sequence[str] | None = None, say: Say
             f"--classes: expected {len(manifest.classes)} names, one for each class of {path.name}, got {len(names)}"
         )
     module = artifact.build(say or _to_stderr)
-    source = WeightsSource(manifest.weights.kind, _after_colon(manifest.weights.description), manifest.weights.seed)
+    made_of = manifest.weights
+    source = WeightsSource(made_of.kind, _after_colon(made_of.description), made_of.seed, sha256=made_of.sha256)
     loaded = LoadedModel(module, names, source, manifest.meaningful)
     variant = Variant(manifest.model, manifest.recipe)
     predictor = Predictor(module, variant, loaded, fp32_weight_bytes=manifest.weights.fp32_bytes)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from detq.models.zoo import DEFAULT_MODEL
+
 if TYPE_CHECKING:
     from detq.engine.calibration import CalibrationChoice
     from detq.predictor import Predictor
@@ -67,7 +69,6 @@ OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="A new fol
 ModelOption = Annotated[
     str, typer.Option("--model", metavar="NAME", help="A model of `detq list`, or your own `package.module:build`.")
 ]
-DEFAULT_MODEL = "fasterrcnn_mobilenet_v3_large_fpn"
 LimitOption = Annotated[int | None, typer.Option("--limit", metavar="N", help="Use the first N images.")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on in --out where the command stopped.")]
 WeightsOption = Annotated[

@@ -17,11 +17,11 @@ from detq.cli.options import (
     ClassesOption,
     DataOption,
     FormatOption,
+    ImageSizeOption,
     IouOption,
     JsonOption,
     LimitOption,
     MapOption,
-    ModelOption,
     ObserverOption,
     OutOption,
     ReportClassOption,
@@ -33,6 +33,7 @@ from detq.cli.options import (
     WeightsOption,
     calibration_of,
     names_of,
+    sizes_of,
 )
 from detq.errors import DetqError
 
@@ -47,13 +48,30 @@ def run_command(
     *,
     data: DataOption,
     out: OutOption,
-    model: ModelOption = DEFAULT_MODEL,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help="A model of `detq list`, or your own `package.module:build`. Default: that of --artifact, else "
+            f"{DEFAULT_MODEL}.",
+        ),
+    ] = None,
     variants: Annotated[
         str | None,
         typer.Option(
             "--variants",
             metavar="A,B",
             help="Recipes of `detq list`; all that the model supports by default. fp32 is always measured.",
+        ),
+    ] = None,
+    artifacts: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--artifact",
+            metavar="FILE",
+            help="A file of `detq export` as one more variant beside fp32 of the same model and weights. Repeat it for "
+            "several; without --variants only these are measured.",
         ),
     ] = None,
     weights: WeightsOption = None,
@@ -82,6 +100,7 @@ def run_command(
     calibration_images: CalibrationImagesOption = 50,
     calibration_seed: CalibrationSeedOption = None,
     observer: ObserverOption = "mse",
+    image_size: ImageSizeOption = None,
     report_class: ReportClassOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -102,6 +121,10 @@ def run_command(
     Photos that nobody labelled:
 
         detq run --data camera/ --unlabelled --draw 8 --out camera-run
+
+    Files of `detq export`, which start without compiling:
+
+        detq run --data photos/ --artifact car.detq --artifact car.int8.ts --out files-run
     """
     from detq.measure.threads import choose_threads
     from detq.runner import RunConfig
@@ -110,7 +133,7 @@ def run_command(
     config = RunConfig(
         data=data,
         out=out,
-        model=model,
+        model=model or "",
         recipes=_recipes(variants),
         weights=weights,
         classes=for_weights,
@@ -130,6 +153,8 @@ def run_command(
         iou=iou,
         calibration=calibration_of(calibration, calibration_images, calibration_seed, observer, default=seed),
         report_class=report_class,
+        artifacts=tuple(artifacts or ()),
+        image_sizes=sizes_of(image_size) or (),
     )
     result = _run(config, quiet=as_json)
     if as_json:

@@ -12,6 +12,7 @@ from detq.convert.fit import fit
 from detq.convert.ledger import Dropped, Ledger
 from detq.datasets.annotations import Annotation, Found
 from detq.datasets.base import Dataset
+from detq.datasets.shapes import REDRAWN
 from detq.errors import DataError
 
 __all__ = ["Counts", "collect"]
@@ -119,7 +120,7 @@ class _Reader:
         if fitted.annotation is None:
             self.ledger.dropped.append(Dropped("annotation", found.where, fitted.reason))
             return
-        for change in fitted.changes:
+        for change in (*(REDRAWN[kind] for kind in found.redrawn), *fitted.changes):
             self.ledger.change(change, found.where)
         yield fitted.annotation
 

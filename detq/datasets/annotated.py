@@ -224,7 +224,12 @@ def _join(found: Sequence[Found], groups: Sequence[Hashable]) -> list[Found]:
         first = joined[place] if place < len(joined) else None
         if isinstance(first, Annotation):
             extra = {key: value for key, value in first.extra.items() if value != group or key != "group_id"}
-            joined[place] = replace(first, polygons=first.polygons + annotation.polygons, extra=extra)
+            joined[place] = replace(
+                first,
+                polygons=first.polygons + annotation.polygons,
+                redrawn=first.redrawn + annotation.redrawn,
+                extra=extra,
+            )
         else:
             joined.append(annotation)
     return joined

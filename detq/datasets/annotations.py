@@ -31,6 +31,7 @@ class Annotation:
         where: the words that say where it stands, for messages.
         box: x_min, y_min, x_max, y_max in pixels of the upright image; None where the shape says it.
         polygons: the parts of the outline.
+        redrawn: what each part was that was drawn as something else than a polygon, see `detq.datasets.shapes.REDRAWN`.
         runs: COCO's run lengths, `{"size": [height, width], "counts": …}`.
         crowd: COCO's `iscrowd`.
         area_px: the area that the file states.
@@ -43,6 +44,7 @@ class Annotation:
     where: str
     box: tuple[float, float, float, float] | None = None
     polygons: tuple[Points, ...] = ()
+    redrawn: tuple[str, ...] = ()
     runs: Mapping[str, Any] | None = None
     crowd: bool = False
     area_px: float | None = None

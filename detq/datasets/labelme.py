@@ -22,7 +22,7 @@ from detq.datasets.annotations import Annotation, Points, as_points, is_finite
 from detq.datasets.json_files import describe_json, json_format, load_json
 from detq.datasets.options import Options, category_rule, refuse_options
 from detq.datasets.outlines import encode_mask, polygon
-from detq.datasets.shapes import labelme_polygon
+from detq.datasets.shapes import REDRAWN, labelme_polygon
 from detq.datasets.sidecars import SidecarKind, list_sidecars
 from detq.errors import DataError
 
@@ -57,7 +57,8 @@ class LabelmeDataset(AnnotatedImages):
             runs = _mask(content, points, size, where)
             return Annotation("", -1, where, runs=runs, crowd=crowd, extra=extra)
         outline = polygon(labelme_polygon(kind, points, where), where)
-        return Annotation("", -1, where, polygons=(outline,), crowd=crowd, extra=extra)
+        redrawn = (kind,) if kind in REDRAWN else ()
+        return Annotation("", -1, where, polygons=(outline,), redrawn=redrawn, crowd=crowd, extra=extra)
 
     def group(self, record: Record) -> Hashable:
         """Return `group_id`."""

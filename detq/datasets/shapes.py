@@ -11,11 +11,21 @@ import numpy as np
 from detq.datasets.annotations import Points, as_points, is_finite
 from detq.errors import DataError
 
-__all__ = ["LABELME_SHAPES", "VIA_SHAPES", "ellipse", "labelme_polygon", "rectangle", "via_polygon"]
+__all__ = ["LABELME_SHAPES", "REDRAWN", "VIA_SHAPES", "ellipse", "labelme_polygon", "rectangle", "via_polygon"]
 
 # How far a circle's polygon may lie inside the circle.
 _SAGITTA_PX = 0.1
 _LINE_FIX = "draw it as a polygon, or leave such shapes out with --skip-invalid"
+
+REDRAWN: Mapping[str, str] = {
+    "rect": "rects that became polygons of their four corners",
+    "rectangle": "rectangles that became polygons of their four corners",
+    "oriented_rectangle": "oriented rectangles that became polygons of their four corners",
+    "circle": f"circles that became polygons with edges at most {_SAGITTA_PX} px inside them",
+    "ellipse": f"ellipses that became polygons with edges at most {_SAGITTA_PX} px inside them",
+    "polyline": "closed polylines that became polygons",
+}
+"""Shapes that are read as polygons, though they were drawn as something else -> what an account says of them."""
 
 
 def rectangle(left: float, top: float, right: float, bottom: float) -> Points:

@@ -19,7 +19,7 @@ from detq.datasets.json_files import describe_json, load_json, sniff_json, via_i
 from detq.datasets.listing import root_of_named
 from detq.datasets.options import Options, category_rule, refuse_options
 from detq.datasets.outlines import polygon
-from detq.datasets.shapes import via_polygon
+from detq.datasets.shapes import REDRAWN, via_polygon
 from detq.errors import DataError
 
 __all__ = ["CATEGORY", "CROWD", "PART", "ViaDataset", "open_via", "via_candidates"]
@@ -49,6 +49,7 @@ class ViaDataset(AnnotatedImages):
         if not isinstance(shape, Mapping):
             raise DataError(f"{record.where}: expected shape_attributes, found {shape!r:.40}; correct the region")
         points = polygon(via_polygon(shape, record.where), record.where)
+        redrawn = (shape["name"],) if shape["name"] in REDRAWN else ()
         attributes = record.content["region_attributes"]
         if not isinstance(attributes, Mapping):
             raise DataError(
@@ -57,9 +58,8 @@ class ViaDataset(AnnotatedImages):
         own = (PART, CROWD, (self._rule.path or "").removeprefix("region_attributes."))
         left = {name: value for name, value in attributes.items() if name not in own}
         crowd = str(attributes.get(CROWD, "")).lower() in ("1", "true", "yes")
-        return Annotation(
-            "", -1, record.where, polygons=(points,), crowd=crowd, extra={"attributes": left} if left else {}
-        )
+        extra = {"attributes": left} if left else {}
+        return Annotation("", -1, record.where, polygons=(points,), redrawn=redrawn, crowd=crowd, extra=extra)
 
     def group(self, record: Record) -> Hashable:
         """Return `region_attributes.part_of`."""

@@ -50,6 +50,8 @@ def measure_memory(
     calibration: CalibrationChoice | None = None,
     threads: int = 1,
     images: int = 8,
+    artifact: Path | None = None,
+    image_sizes: Sequence[tuple[int, int]] = (),
 ) -> MemoryUse:
     """Build `variant` in a new process, run it on the first `images` images, and return its resident memory.
 
@@ -62,6 +64,8 @@ def measure_memory(
         calibration: what static int8 takes its ranges from; a variant without static int8 takes no notice.
         threads: of torch's operators; each has buffers of its own.
         images: how many to run, fewer if the data set has fewer.
+        artifact: the file to load instead of building `variant`.
+        image_sizes: (height, width) to get ready for first.
 
     Raises:
         UnsupportedError: this platform does not say how much memory a process uses.
@@ -78,6 +82,8 @@ def measure_memory(
         "calibration": None if calibration is None else asdict(calibration),
         "threads": threads,
         "images": images,
+        "artifact": None if artifact is None else str(artifact),
+        "image_sizes": [list(size) for size in image_sizes],
     }
     done = subprocess.run(  # this interpreter, this module
         [sys.executable, "-m", "detq.measure.memory"],
@@ -130,6 +136,7 @@ def _work(job: Mapping[str, Any]) -> MemoryUse:
 
     from detq.datasets import open_dataset
     from detq.measure.threads import pinned_threads
+    from detq.model_files import load
     from detq.predictor import build_predictor
 
     dataset = open_dataset(**job["data"])
@@ -137,13 +144,18 @@ def _work(job: Mapping[str, Any]) -> MemoryUse:
     with pinned_threads(job["threads"]):
         torch.zeros(1).add_(1)
         baseline = resident_bytes("VmRSS")
-        predictor = build_predictor(
-            job["variant"],
-            weights=job["weights"],
-            classes=job["classes"],
-            seed=job["seed"],
-            calibration=CalibrationChoice(**job["calibration"]) if job["calibration"] else None,
-        )
+        if job["artifact"]:
+            predictor = load(job["artifact"], classes=job["classes"])
+        else:
+            predictor = build_predictor(
+                job["variant"],
+                weights=job["weights"],
+                classes=job["classes"],
+                seed=job["seed"],
+                calibration=CalibrationChoice(**job["calibration"]) if job["calibration"] else None,
+            )
+        for height, width in job["image_sizes"]:
+            predictor.expect(height, width)
         loaded = resident_bytes("VmRSS")
         for image in samples:
             predictor.predict(image)

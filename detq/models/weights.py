@@ -33,12 +33,14 @@ class WeightsSource:
         path: the file, for "packaged" and "file".
         seed: for "random".
         mask_path: the file of a mask head that is laid over it, for "packaged" models with masks.
+        sha256: of the file that is not at hand, in hexadecimal digits: what a file of a whole model was made of.
     """
 
     kind: str
     path: str | None = None
     seed: int | None = None
     mask_path: str | None = None
+    sha256: str | None = None
 
     def describe(self) -> str:
         """Return what a report says about it; no folder is named, so that reports can be shared."""

@@ -8,7 +8,10 @@ from types import MappingProxyType
 
 from detq.errors import unknown_name
 
-__all__ = ["CHECKPOINT", "MASK_CHECKPOINT", "MODELS", "ModelSpec", "find_model"]
+__all__ = ["CHECKPOINT", "DEFAULT_MODEL", "MASK_CHECKPOINT", "MODELS", "ModelSpec", "find_model"]
+
+DEFAULT_MODEL = "fasterrcnn_mobilenet_v3_large_fpn"
+"""What commands take where nothing says which."""
 
 CHECKPOINT = "car_fasterrcnn_mobilenet_v3_large_fpn.safetensors"
 """File name of the packaged car detector, in `detq/models/checkpoints/`."""

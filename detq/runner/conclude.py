@@ -73,6 +73,7 @@ def conclude(config: RunConfig, prepared: Prepared, session: Session, progress: 
         proposals=proposals,
         overhead=_overhead(measured, session),
         pictures=pictures,
+        artifacts={name: file.describe() for name, file in prepared.artifacts.items()},
     )
     result = replace(result, advice=advise(result))
     result.write(config.out / METRICS)
@@ -123,11 +124,13 @@ def _peak_memory(config: RunConfig, prepared: Prepared, progress: Progress) -> d
                 predictor.variant,
                 open_arguments(config),
                 weights=config.weights,
-                classes=config.classes,
+                classes=predictor.classes if recipe in prepared.artifacts else config.classes,
                 seed=config.seed,
                 calibration=config.calibration,
                 threads=config.threads,
                 images=min(MEMORY_IMAGES, len(prepared.view)),
+                artifact=file.path if (file := prepared.artifacts.get(recipe)) else None,
+                image_sizes=config.image_sizes,
             ).peak_bytes
         except DetqError as error:
             # Hours of measuring must not be lost to one figure, be it unsupported here or its process out of memory.

@@ -20,8 +20,9 @@ class RunConfig:
     Attributes:
         data: what `open_dataset` opens.
         out: the folder for results.
-        model: a zoo name, or `package.module:callable`.
-        recipes: names of recipes, all that the model supports by default; `fp32` is added where it is missing.
+        model: a zoo name, or `package.module:callable`; empty for that of the artifacts, or else `detq.models.zoo.DEFAULT_MODEL`.
+        recipes: names of recipes, all that the model supports by default, none beside artifacts; `fp32` is added where
+            it is missing.
         weights: see `detq.models.weights.parse_weights`.
         classes: names of the weights' labels where their file does not bring any.
         data_classes: names of the data set's classes where its files do not bring any.
@@ -40,11 +41,13 @@ class RunConfig:
         iou: least IoU of a match there, in (0, 1].
         calibration: what static int8 takes its ranges from.
         report_class: the class of the report's metrics; see `detq.metrics.evaluate.choose_report_class`.
+        artifacts: files of whole models, each one more variant of the same model and weights.
+        image_sizes: (height, width) of images that compiled stages get ready for before anything is timed.
     """
 
     data: str
     out: Path
-    model: str = "fasterrcnn_mobilenet_v3_large_fpn"
+    model: str = ""
     recipes: tuple[str, ...] | None = None
     weights: str | None = None
     classes: tuple[str, ...] | None = None
@@ -64,6 +67,8 @@ class RunConfig:
     iou: float = 0.65
     calibration: CalibrationChoice = field(default_factory=CalibrationChoice)
     report_class: str | None = None
+    artifacts: tuple[Path, ...] = ()
+    image_sizes: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         check_limit(self.limit)

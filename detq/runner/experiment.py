@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from detq.errors import DataError
 from detq.measure.threads import pinned_threads
@@ -12,6 +13,7 @@ from detq.measure.timing import Measured, interleave
 from detq.out_folder import OutFolder
 from detq.quantization.recipes import REFERENCE
 from detq.results import RunResult
+from detq.runner.artifacts import model_of, open_artifacts
 from detq.runner.conclude import Session, conclude
 from detq.runner.config import RunConfig
 from detq.runner.journal import Journal, Row
@@ -42,7 +44,9 @@ def run_experiment(config: RunConfig, progress: Progress | None = None) -> RunRe
     folder = OutFolder(config.out, "run", config.out / "run.json", "detq-run-settings/1")
     folder.check(resume=config.resume)
     with pinned_threads(config.threads):
-        prepared = prepare(config, progress)
+        artifacts = open_artifacts(config, progress)
+        config = replace(config, model=model_of(config, artifacts))
+        prepared = prepare(config, progress, artifacts)
         folder.claim(settings_of(config, prepared))
         with folder.locked():
             session = _measure(config, prepared, progress)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import detq
@@ -17,6 +16,7 @@ from detq.models.weights import WeightsSource, parse_weights
 from detq.models.zoo import find_model
 from detq.predictor import Predictor, build_predictor
 from detq.quantization.recipes import REFERENCE
+from detq.runner.artifacts import ArtifactFile, check_artifacts, hash_of
 from detq.runner.config import RunConfig
 from detq.runner.progress import Progress
 from detq.runner.view import View
@@ -32,11 +32,12 @@ class Prepared:
     """What a run measures, on what, and where.
 
     Attributes:
-        predictors: by recipe, fp32 first, with their proofs.
+        predictors: by recipe, or name of the file, fp32 first, with their proofs.
         view: the images.
         environment: of the machine; see `detq.measure.environment`.
         machine_class: its id.
         calibration: the images that static int8 took its ranges from, or None where no variant needs them.
+        artifacts: the files among the variants, by name.
     """
 
     predictors: Mapping[str, Predictor]
@@ -44,6 +45,7 @@ class Prepared:
     environment: dict[str, Any]
     machine_class: str
     calibration: Calibration | None = None
+    artifacts: Mapping[str, ArtifactFile] = field(default_factory=dict)
 
     @property
     def reference(self) -> Predictor:
@@ -56,8 +58,13 @@ class Prepared:
         return self.reference.meaningful
 
 
-def prepare(config: RunConfig, progress: Progress) -> Prepared:
+def prepare(config: RunConfig, progress: Progress, artifacts: Mapping[str, ArtifactFile]) -> Prepared:
     """Build the variants, open and check the data, and prove what runs in int8.
+
+    Args:
+        config: with the name of its model.
+        progress: is told what happens.
+        artifacts: opened, by name.
 
     Raises:
         DetqError: a mistake in the arguments, the data or the weights.
@@ -67,12 +74,15 @@ def prepare(config: RunConfig, progress: Progress) -> Prepared:
     calibration = _draw(config, variants, progress)
     # A mistake in the data shows before the other variants are built, which can take minutes.
     reference = _build(config, variants[:1], calibration, progress)[REFERENCE]
+    check_artifacts(artifacts, reference)
     view = View(data, reference.classes, labelled=not config.unlabelled, limit=config.limit, masks=reference.has_masks)
     choose_report_class(view.classes, config.report_class)  # a wrong name shows now, and not after the last image
     progress.begin("checking data", len(view))
     view.check(lambda done, _total: progress.step(done))
     progress.end()
     predictors = {REFERENCE: reference, **_build(config, variants[1:], calibration, progress)}
+    predictors |= {name: file.predictor for name, file in artifacts.items()}
+    _expect(config, predictors, progress)
     for sentence in view.describe_ignored():
         progress.say(sentence)
     if reference.has_masks and not (view.masks or config.unlabelled):
@@ -81,7 +91,7 @@ def prepare(config: RunConfig, progress: Progress) -> Prepared:
         progress.say("The weights are RANDOM: this run is for timing only, accuracy is n/a.")
     _prove_all(predictors, view, progress)
     found = environment(config.threads)
-    return Prepared(predictors, view, found, machine_class(found).id, calibration)
+    return Prepared(predictors, view, found, machine_class(found).id, calibration, artifacts)
 
 
 def _choose_variants(config: RunConfig, progress: Progress) -> tuple[Variant, ...]:
@@ -90,7 +100,7 @@ def _choose_variants(config: RunConfig, progress: Progress) -> tuple[Variant, ..
     Raises:
         QuantizationError: a recipe was named that needs calibration images, and there are none.
     """
-    variants = variants_of(config.model, config.recipes)
+    variants = variants_of(config.model, () if config.artifacts and config.recipes is None else config.recipes)
     source = parse_weights(config.weights, find_model(config.model), config.seed)
     variants, without = split_by_calibration(variants, possible=config.calibration.suits(source.kind))
     if without:
@@ -147,6 +157,16 @@ def _build(
         progress.step(done)
     progress.end()
     return predictors
+
+
+def _expect(config: RunConfig, predictors: Mapping[str, Predictor], progress: Progress) -> None:
+    """Get compiled stages ready for the sizes that were named."""
+    progress.begin("getting ready for image sizes", len(predictors))
+    for done, predictor in enumerate(predictors.values(), start=1):
+        for height, width in config.image_sizes:
+            predictor.expect(height, width)
+        progress.step(done)
+    progress.end()
 
 
 def _prove_all(predictors: Mapping[str, Predictor], view: View, progress: Progress) -> None:
@@ -208,12 +228,11 @@ def settings_of(config: RunConfig, prepared: Prepared) -> dict[str, Any]:
         "calibration": None if prepared.calibration is None else prepared.calibration.describe(),
         "threads": config.threads,
         "machine_class": prepared.machine_class,
+        # Not there where not given, so that runs of earlier versions go on.
+        "artifacts": {name: file.sha256 for name, file in prepared.artifacts.items()} or None,
+        "image_sizes": [list(size) for size in config.image_sizes] or None,
     }
 
 
 def _weights_hash(source: WeightsSource) -> str | None:
-    hashes = []
-    for path in source.paths:
-        with path.open("rb") as stream:
-            hashes.append(hashlib.file_digest(stream, "sha256").hexdigest())
-    return "+".join(hashes) or None
+    return "+".join(hash_of(path) for path in source.paths) or None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +62,7 @@ class ScriptPredictor(Predictor):
 
     Args:
         path: the file.
-        classes: names of its labels, for a file that does not bring them.
+        classes: names of its labels, for a file that does not bring them; empty where the caller names them afterwards.
 
     Raises:
         ModelFileError: it cannot be read, is no detector, or nobody says what its labels are called.
@@ -70,15 +70,15 @@ class ScriptPredictor(Predictor):
 
     def __init__(self, path: Path, classes: Sequence[str] | None = None) -> None:
         self._predictor = TorchScriptPredictor(path, input_format="RGB", classes=classes)
-        if self._predictor.classes is None:
+        if self._predictor.classes is None and classes is None:
             raise ModelFileError(f"{path}: the file has no names for its labels; name them with --classes A,B,C")
         metadata = self._predictor.metadata
         self.module = ScriptModuleOfFile(self._predictor)
-        self.classes = self._predictor.classes
+        self.classes = self._predictor.classes or ()
         int8 = any(layer.int8 for layer in self._predictor.script.layers())
         recipe = "torchscript_dynamic_int8" if int8 else "torchscript_fp32"
         self.variant = Variant(str(metadata.get("model") or path.stem), recipe)
-        self.weights = WeightsSource("file", str(path))
+        self.weights = WeightsSource("file", str(path), sha256=metadata.get("weights_sha256"))
         self.meaningful = bool(metadata.get("meaningful", True))
         self.has_masks = self._predictor.has_masks
         self.fp32_weight_bytes = int(metadata.get("fp32_weight_bytes") or self.weight_bytes)
@@ -97,6 +97,11 @@ class ScriptPredictor(Predictor):
         return Detections(found.boxes, found.scores, found.labels, image_size=found.image_size)
 
 
-def open_predictor(path: Path, *, classes: Sequence[str] | None = None) -> Predictor:
+def open_predictor(
+    path: Path,
+    *,
+    classes: Sequence[str] | None = None,
+    say: Callable[[str], None] | None = None,  # noqa: ARG001  # nothing of it takes long
+) -> Predictor:
     """Return the predictor of a TorchScript file; see `ScriptPredictor`."""
     return ScriptPredictor(path, classes)

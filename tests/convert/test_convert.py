@@ -163,8 +163,29 @@ def test_what_is_left_out_is_named_with_the_reason(via_set, to_coco):
     reasons = [(entry.where.rpartition(", ")[2], entry.reason.partition(",")[0]) for entry in summary.dropped]
     assert reasons[:2] == [("region 1", "covers no pixel"), ("region 2", "class bus is not in --map")]
     assert "region 3: expected a shape with an inside, found a point" in summary.dropped[2].reason
-    assert list(summary.changed) == ["clipped to the image"]
+    assert list(summary.changed) == ["rects that became polygons of their four corners", "clipped to the image"]
     assert summary.annotations.read == summary.annotations.written + len(summary.dropped)
+
+
+@pytest.mark.parametrize("to", [spec.name for spec in TARGETS])
+def test_shapes_that_become_polygons_are_named_and_counted(via_set, tmp_path, to):
+    """Whatever the target; a part of an object counts too, and a polygon is what it was."""
+    corners = {"all_points_x": [1, 9, 9, 1], "all_points_y": [1, 1, 9, 1]}
+    regions = [
+        _car(),
+        _car(name="rect", x=3, y=2, width=20, height=5),
+        _car(name="rect", x=3, y=9, width=20, height=5),
+        _car(name="circle", cx=9, cy=9, r=5),
+        via_region("ellipse", {"kind": "car", "part_of": "1"}, cx=9, cy=9, rx=5, ry=3),
+        via_region("ellipse", {"kind": "car", "part_of": "1"}, cx=25, cy=9, rx=5, ry=3),
+        _car(name="polyline", **corners),
+        _car(name="circle", cx=9, cy=9, r=0.01),
+    ]
+    summary = convert(open_dataset(via_set(None, regions=regions), **FROM), to, tmp_path / "out")
+    became = " that became polygons"
+    counted = {text.partition(became)[0]: len(places) for text, places in summary.changed.items() if became in text}
+    assert counted == {"rects": 2, "circles": 1, "ellipses": 2, "closed polylines": 1}
+    assert "covers no pixel" in summary.dropped[0].reason
 
 
 def test_many_problems_are_listed_together(via_set, to_coco):

@@ -56,3 +56,40 @@ def test_fewer_names_than_classes_are_noticed(exported, bgr):
     predictor = open_predictor(exported["Traced"], classes=["cell"])
     with pytest.raises(ModelFileError, match="it found class number 1, and there are 1 names"):
         predictor.predict(bgr[:, :, ::-1])
+
+
+def test_detq_run_compares_a_file_with_the_fp32_of_a_named_model(exported, bgr, tmp_path, monkeypatch):
+    """Other programs' files name neither model nor labels: the model is asked for, the labels are the model's."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(bgr).save(tmp_path / "photos" / "a.png")
+    arguments = ["run", "--data", "photos", "--unlabelled", "--out", "out", "--artifact", str(exported["Traced"])]
+    arguments += ["--threads", "1", "--no-memory", "--json"]
+    assert "does not say which model it was made of" in str(CliRunner().invoke(app, arguments).exception)
+    done = CliRunner().invoke(app, [*arguments, "--model", "tests.torchscript.test_artifact:build_masked"])
+    assert done.exception is None, done.stderr
+    result = json.loads(done.stdout)
+    assert list(result["variants"]) == ["fp32", "torchscript_fp32"]
+    assert result["data"]["classes"] == ["cell", "spot"]
+    assert result["artifacts"]["torchscript_fp32"].startswith("the file Traced.ts")
+
+
+def build_masked():
+    """Return a detector of masks that finds nothing."""
+    from torch import nn, zeros
+
+    class Nothing(nn.Module):
+        classes, has_masks = ("cell", "spot"), True
+
+        def forward(self, images):
+            return [
+                {
+                    "boxes": zeros(0, 4),
+                    "scores": zeros(0),
+                    "labels": zeros(0).long(),
+                    "masks": zeros(0, 1, *image.shape[1:]),
+                }
+                for image in images
+            ]
+
+    return Nothing()
