@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -86,6 +87,7 @@ class _Reader:
             name = self._name(image_id)
         except DataError as error:
             self._drop("image", image_id, str(error))
+            self._drop_all_of(index, image_id)
             return
         kept = [annotation for each in found for annotation in self._keep(each, size)]
         self.numbers.append(data.coco_image_id(index))
@@ -123,6 +125,13 @@ class _Reader:
         for change in (*(REDRAWN[kind] for kind in found.redrawn), *fitted.changes):
             self.ledger.change(change, found.where)
         yield fitted.annotation
+
+    def _drop_all_of(self, index: int, image_id: str) -> None:
+        """Enter the annotations of an image that is left out."""
+        with contextlib.suppress(DataError):  # their file cannot be read either, which the image's entry says
+            lost = self.data.count_annotations(index)
+            self.counts.annotations += lost
+            self.ledger.dropped += [Dropped("annotation", f"image {image_id}", "its image is left out")] * lost
 
     def _drop(self, what: str, where: str, sentence: str) -> None:
         self.problems.append(sentence)

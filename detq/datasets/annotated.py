@@ -100,6 +100,11 @@ class AnnotatedImages(Dataset):
             return found
         return [a if isinstance(a, DataError) else turn_annotation(a, stored, orientation) for a in found]
 
+    def count_annotations(self, index: int) -> int:
+        """Return how many shapes the files have for an image, those of one object counted once."""
+        groups = [self.group(record) for record in self.records(index)[0]]
+        return groups.count(None) + len(set(groups) - {None})
+
     def _annotation(self, record: Record, frame: tuple[int, int]) -> Annotation:
         category = self._rule.find(record.content, record.where)
         return replace(self.read(record, frame), category=category, label=self._table.label(category))

@@ -89,6 +89,14 @@ class Dataset(abc.ABC):
             f"name a labelled data set instead of image {self.image_id(index)}"
         )
 
+    def count_annotations(self, index: int) -> int:  # noqa: ARG002  # readers of annotation files override it
+        """Return how many annotations the files have for an image, which itself may be missing or damaged.
+
+        Raises:
+            DataError: its annotation file cannot be read.
+        """
+        return 0
+
     def image_path(self, index: int) -> Path:
         """Return the image's file.
 

@@ -130,6 +130,10 @@ class CocoDataset(Dataset):
             return found
         return [a if isinstance(a, DataError) else turn_annotation(a, stored, orientation) for a in found]
 
+    def count_annotations(self, index: int) -> int:
+        """Return how many annotations the file has for an image."""
+        return int(self._starts[index + 1] - self._starts[index])
+
     def image_extra(self, index: int) -> Mapping[str, Any]:
         """Return the image's fields that this class does not know, such as its licence."""
         return self._read_details().images[self.coco_image_id(index)]

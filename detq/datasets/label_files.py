@@ -118,6 +118,11 @@ class LabelFiles(Dataset):
 
         return read_each(range(len(lines.keys)), read)
 
+    def count_annotations(self, index: int) -> int:
+        """Return how many lines with something on them an image's label file has."""
+        path = self._pairs.labels[index]
+        return 0 if path is None else sum(bool(line.strip()) for line in read_label_file(path).splitlines())
+
     def _truth(self, index: int, size: tuple[int, int]) -> GroundTruth:
         path = self._pairs.labels[index]
         if path is None:

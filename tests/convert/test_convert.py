@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 
 import numpy as np
@@ -199,7 +200,7 @@ def test_many_problems_are_listed_together(via_set, to_coco):
 
 
 def test_an_annotation_for_a_missing_image_is_a_sentence(via_set, to_coco):
-    """Or the image is left out by name."""
+    """Or the image is left out by name, and its annotations are counted."""
     root = via_set(via_image(regions=[_car()]) | via_image("b.png", [_car()]) | via_image("gone.png", [_car()]))
     with pytest.raises(
         DataError, match=r"image .*gone\.png does not exist; restore it, or remove it from the data set"
@@ -207,9 +208,21 @@ def test_an_annotation_for_a_missing_image_is_a_sentence(via_set, to_coco):
         to_coco(root, **FROM)
     content, summary = to_coco(root, skip_invalid=True, **FROM)
     assert [image["file_name"] for image in content["images"]] == ["a.png", "b.png"]
-    (dropped,) = summary.dropped
-    assert (dropped.what, dropped.where) == ("image", "gone.png")
-    assert summary.images.read == 3
+    found = [(one.what, one.where, one.reason.partition(" gone")[0]) for one in summary.dropped]
+    assert found[0][:2] == ("image", "gone.png")
+    assert found[1:] == [("annotation", "image gone.png", "its image is left out")]
+    assert (summary.images.read, summary.annotations.read, summary.annotations.written) == (3, 3, 2)
+
+
+def test_annotations_of_a_damaged_image_are_counted(coco_set, text_set, to_coco, tmp_path):
+    """Of COCO and of label files: what went in is what came out and what was left out."""
+    roots = coco_set(), text_set({"a": "car 1 1 9 9\n", "b": "car 1 1 9 9\n\nbus 2 2 8 8\n"})
+    for root, image in zip(roots, ("b.png", "images/b.png"), strict=True):
+        (root / image).write_bytes(b"no image")
+        _, summary = to_coco(root, skip_invalid=True, allow_unlabelled=True)
+        shutil.rmtree(tmp_path / "out")
+        assert [one.what for one in summary.dropped] == ["image", "annotation", "annotation"]
+        assert summary.annotations.read == summary.annotations.written + 2
 
 
 def test_a_set_without_annotations_is_a_sentence(via_set, to_coco):
