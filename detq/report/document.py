@@ -6,18 +6,17 @@ from collections.abc import Iterator
 
 from detq.report.accuracy_table import accuracy_table
 from detq.report.table import Table
-from detq.report.tables import agreement_table, context_lines, proposals_table, split_table, time_table
+from detq.report.tables import agreement_table, context_lines, proposals_table, split_table, summary_table, time_table
 from detq.results import RunResult
 
 __all__ = ["tables_of", "to_markdown"]
 
 
 def tables_of(result: RunResult) -> Iterator[Table]:
-    """Yield the tables of a run: time and size, accuracy or agreement, the speed-up by proposals."""
+    """Yield the tables of a run: time and size, accuracy or agreement, the speed-up by proposals; at last a summary."""
     yield time_table(result)
-    for table in (split_table(result), _accuracy_table(result), agreement_table(result), proposals_table(result)):
-        if table is not None:
-            yield table
+    makers = (split_table, _accuracy_table, agreement_table, proposals_table, summary_table)
+    yield from (table for make in makers if (table := make(result)) is not None)
 
 
 def to_markdown(result: RunResult) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from detq.report.table import Table, bytes_text, interval_text
-from detq.results import REFERENCE, RunResult, VariantResult
+from detq.results import REFERENCE, Accuracy, RunResult, VariantResult
 
-__all__ = ["agreement_table", "context_lines", "proposals_table", "split_table", "time_table"]
+__all__ = ["agreement_table", "context_lines", "proposals_table", "split_table", "summary_table", "time_table"]
+
+_DIGITS = 4
 
 
 def time_table(result: RunResult) -> Table:
@@ -82,6 +84,33 @@ def agreement_table(result: RunResult) -> Table | None:
         "largest",
     )
     return Table(f"Agreement with {REFERENCE} at score {result.score:g}", columns, rows) if rows else None
+
+
+def summary_table(result: RunResult) -> Table | None:
+    """Return time and AP side by side, a row a variant, or None where there is no accuracy to show."""
+    known = {recipe: found.accuracy for recipe, found in result.variants.items() if found.accuracy is not None}
+    if not known:
+        return None
+    names = ["AP", "mask_AP"] if any(accuracy.masks for accuracy in known.values()) else ["AP"]
+    headings = {"AP": "box AP", "mask_AP": "mask AP"}
+    columns = ["variant", "s an image", "× as fast"]
+    columns += [heading for name in names for heading in (headings[name], f"− {REFERENCE} (95 %)")]
+    rows = []
+    for recipe, accuracy in known.items():
+        variant = result.variants[recipe]
+        times = "1" if variant.speedup is None else f"{variant.speedup.estimate:.2f}"
+        aps = (cell for name in names for cell in _ap_cells(recipe, accuracy, name))
+        rows.append((recipe, f"{variant.latency.mean_ms / 1000:.3f}", times, *aps))
+    return Table(f"Time and AP on {result.data.images} images: the mean time, COCO's AP", tuple(columns), tuple(rows))
+
+
+def _ap_cells(recipe: str, accuracy: Accuracy, name: str) -> tuple[str, str]:
+    values = (accuracy.masks or {}) if name == "mask_AP" else accuracy.coco
+    difference = (accuracy.difference or {}).get(name)
+    return (
+        _number(values.get("AP"), f".{_DIGITS}f"),
+        "" if recipe == REFERENCE else interval_text(difference, _DIGITS, signed=True),
+    )
 
 
 def _number(value: float | None, form: str) -> str:

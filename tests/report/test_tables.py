@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from detq.report.document import tables_of, to_markdown
 from detq.report.table import Table, bytes_text, interval_text
-from detq.report.tables import agreement_table, context_lines, proposals_table, time_table
+from detq.report.tables import agreement_table, context_lines, proposals_table, summary_table, time_table
 from detq.results import Interval
 
 
@@ -29,6 +30,22 @@ def test_labelled_data_gets_accuracy_and_unlabelled_data_agreement(make_result, 
     assert [title.split(" on ")[0] for title in labelled[:2]] == ["Time and size", "Accuracy"]
     assert unlabelled[1] == "Agreement with fp32 at score 0.7"
     assert not any(title.startswith("Accuracy") for title in unlabelled)
+
+
+def test_the_last_table_has_time_and_ap_side_by_side(make_result, agreeing):
+    """A row a variant, as the poster's tables; mask AP where there is one; nothing where there are no labels."""
+    result = make_result()
+    *_, table = tables_of(result)
+    assert table == summary_table(result)
+    assert table.columns == ("variant", "s an image", "× as fast", "box AP", "− fp32 (95 %)")
+    assert table.rows[0] == ("fp32", "0.100", "1", "0.5000", "")
+    assert table.rows[1] == ("dynamic_int8", "0.085", "1.18", "0.5000", "+0.0000 (-0.0010 to +0.0010)")
+    masked = {name: replace(one.accuracy, masks={"AP": 0.4}) for name, one in result.variants.items()}
+    variants = {name: replace(one, accuracy=masked[name]) for name, one in result.variants.items()}
+    both = summary_table(replace(result, variants=variants))
+    assert both.columns[5:] == ("mask AP", "− fp32 (95 %)")
+    assert [row[5:] for row in both.rows] == [("0.4000", ""), ("0.4000", "n/a")]
+    assert summary_table(make_result(agreement=agreeing)) is None
 
 
 def test_agreement_shows_shares_iou_and_shift(make_result, agreeing):
