@@ -39,7 +39,7 @@ def test_a_file_is_one_more_variant_and_starts_without_a_compiler(artifact, monk
     """Beside fp32 of its own model, which nobody has to name; named after its recipe; proved, and in every file."""
     monkeypatch.setenv("DETQ_CACHE", str(tmp_path / "empty"))
     with no_compiler(monkeypatch, tmp_path):
-        done = run("--artifact", artifact)
+        done = run("--artifact", artifact, "--image-size", "160x120", "--score", "0")
     assert done.exception is None, done.stderr
     result = json.loads(done.stdout)
     assert result["model"] == MODEL
@@ -51,6 +51,7 @@ def test_a_file_is_one_more_variant_and_starts_without_a_compiler(artifact, monk
     assert "mixed_int8 is the file tiny.detq" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert (tmp_path / "out" / "coco" / "mixed_int8.json").is_file()
     assert not (tmp_path / "empty").exists()
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["settings"]["image_sizes"] == [[120, 160]]
 
 
 @pytest.mark.usefixtures("photos")
@@ -108,17 +109,8 @@ def test_a_file_that_is_no_variant_of_this_fp32_is_refused(artifact, tmp_path, c
 
 
 @pytest.mark.usefixtures("photos")
-def test_sizes_are_made_ready_before_anything_is_timed(exported, tmp_path):
-    """A file of fixed sizes says which; the size that it was exported for costs nothing."""
-    done = run("--artifact", exported[0], "--image-size", "160x120", "--limit", "1")
-    assert done.exception is None, done.stderr
-    wrong = run("--artifact", exported[0], "--image-size", "160")
-    assert "--image-size 160: expected width and height" in str(wrong.exception)
-    assert json.loads((tmp_path / "out" / "run.json").read_text())["settings"]["image_sizes"] == [[120, 160]]
-
-
-@pytest.mark.usefixtures("photos")
-def test_no_file_and_no_such_format_are_sentences(tmp_path):
+def test_no_file_no_such_format_and_no_size_are_sentences(tmp_path):
     """As `detq predict` has them."""
+    assert "--image-size 160: expected width and height" in str(run("--image-size", "160").exception)
     assert isinstance(run("--artifact", tmp_path / "nowhere.detq").exception, ArtifactError)
     assert "expected a file whose name ends in" in str(run("--artifact", tmp_path / "car.onnx").exception)
