@@ -20,7 +20,8 @@ class RunConfig:
     Attributes:
         data: what `open_dataset` opens.
         out: the folder for results.
-        model: a zoo name, or `package.module:callable`; empty for that of the artifacts, or else `detq.models.zoo.DEFAULT_MODEL`.
+        model: a zoo name, or `package.module:callable`; empty for that of the artifacts, else for `DEFAULT_MODEL` of
+            `detq.models.zoo`.
         recipes: names of recipes, all that the model supports by default, none beside artifacts; `fp32` is added where
             it is missing.
         weights: see `detq.models.weights.parse_weights`.
