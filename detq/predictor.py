@@ -140,13 +140,14 @@ def as_detections(found: dict[str, Any], size: tuple[int, ...] | None = None, *,
 
     Args:
         found: tensors "boxes" `(N, 4)`, "scores" `(N,)`, "labels" `(N,)`, and, for models that have them, "masks" as
-            probabilities: `(N, 1, height, width)` of the image, or `(N, 1, M, M)` to be pasted into the boxes.
+            `Masks`, or as probabilities: `(N, 1, height, width)` of the image, or `(N, 1, M, M)` to be pasted into the
+            boxes.
         size: (height, width) of the image; without it masks are taken to be of the image's size.
         masks: carry the masks along. That costs nothing before somebody asks for them.
     """
     boxes, scores = found["boxes"].numpy(), found["scores"].numpy()
     labels = found["labels"].numpy().astype(np.int64) - 1
-    carried = _carry(found["masks"].numpy(), boxes, size) if masks and "masks" in found else None
+    carried = _carry(found["masks"], boxes, size) if masks and "masks" in found else None
     detections = Detections(boxes, scores, labels, carried)
     if (labels < 0).any():
         detections = detections[labels >= 0]
@@ -155,7 +156,10 @@ def as_detections(found: dict[str, Any], size: tuple[int, ...] | None = None, *,
     return detections
 
 
-def _carry(values: NDArray[Any], boxes: NDArray[np.float32], size: tuple[int, ...] | None) -> Masks:
+def _carry(given: Any, boxes: NDArray[np.float32], size: tuple[int, ...] | None) -> Masks:
+    if isinstance(given, Masks):
+        return given
+    values = given.numpy()
     values = values[:, 0] if values.ndim == 4 else values
     if size is None or values.shape[1:] == tuple(size):
         return PastedMasks(values)

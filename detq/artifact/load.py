@@ -53,7 +53,13 @@ def open_predictor(path: Path, *, classes: Sequence[str] | None = None, say: Say
         )
     module = artifact.build(say or _to_stderr)
     made_of = manifest.weights
-    source = WeightsSource(made_of.kind, _after_colon(made_of.description), made_of.seed, sha256=made_of.sha256)
+    source = WeightsSource(
+        made_of.kind,
+        _after_colon(made_of.description),
+        made_of.seed,
+        sha256=made_of.sha256,
+        planted=made_of.planted,
+    )
     loaded = LoadedModel(module, names, source, manifest.meaningful)
     variant = Variant(manifest.model, manifest.recipe)
     predictor = Predictor(module, variant, loaded, fp32_weight_bytes=manifest.weights.fp32_bytes)

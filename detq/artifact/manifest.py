@@ -27,6 +27,7 @@ class Weights:
         seed: of random ones.
         fp32_bytes: of the fp32 detector's parameters and buffers.
         bytes: of the compiled stages' constants, for one image size.
+        planted: how many objects random ones find, or None.
     """
 
     kind: str
@@ -35,6 +36,7 @@ class Weights:
     seed: int | None
     fp32_bytes: int
     bytes: int
+    planted: int | None = None
 
 
 @dataclass(frozen=True)

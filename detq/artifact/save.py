@@ -25,7 +25,6 @@ from detq.engine.build import FromWeights
 from detq.engine.calibration import Calibration, CalibrationChoice
 from detq.engine.compiled import Compiled, PerShape
 from detq.engine.detector import StagedDetector
-from detq.engine.pool import ROWS
 from detq.errors import ArtifactError, UnsupportedError
 from detq.files import atomic_path
 from detq.model_files import Exported
@@ -151,6 +150,7 @@ def _describe(
             source.seed,
             predictor.fp32_weight_bytes,
             sum(package.work.weight_bytes for _, number, package in packages if number == 0),
+            source.planted,
         ),
         calibration=graphs.describe_calibration() if staged.plan.int8_stages else None,
         requires=here(),
@@ -206,7 +206,7 @@ def _example(staged: StagedDetector, stage: str) -> tuple[torch.Tensor, ...]:
     dense: Any = staged.dense[stage]
     takes = dense.packages[0].takes
     return tuple(
-        torch.zeros((2 * ROWS, *shape[1:]) if takes.rows else shape, dtype=dtype)
+        torch.zeros((2 * takes.rows, *shape[1:]) if takes.rows else shape, dtype=dtype)
         for shape, dtype in zip(takes.shapes, takes.dtypes, strict=True)
     )
 

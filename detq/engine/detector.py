@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from detq.engine.compiled import PerShape
 from detq.engine.frame import Frame
@@ -112,15 +111,15 @@ class StagedDetector(nn.Module):
             clock[name] = (time.perf_counter_ns() - start) / 1e6
         return frame
 
-    def from_pixels(self, image: NDArray[np.uint8]) -> dict[str, Tensor]:
-        """Return the detections in one image, masks as probabilities inside their boxes.
+    def from_pixels(self, image: NDArray[np.uint8]) -> dict[str, Any]:
+        """Return the detections in one image: tensors, and masks as `detq.masks.Masks`, not pasted yet.
 
         Args:
             image: uint8 `(height, width, 3)`, RGB.
         """
         frame = self.run(as_pixels(image))
-        found = {"boxes": frame.boxes, "labels": frame.labels, "scores": frame.scores}
-        return found if frame.masks is None else found | {"masks": frame.masks}
+        found: dict[str, Any] = {"boxes": frame.boxes, "labels": frame.labels, "scores": frame.scores}
+        return found if frame.masks is None else found | {"masks": self._paste.small(frame.masks, frame)}
 
     def prepare(self, image: NDArray[np.uint8]) -> None:
         """Get ready for images of this size: what has to be compiled for it is compiled now.
@@ -176,7 +175,8 @@ class StagedDetector(nn.Module):
         frames: list[Frame] = []
         with torch.inference_mode():
             found = count_calls(eager, lambda: frames.append(self.run(image)))
-        rows = {"box_head": _rows(len(frames[0].proposals)), "mask_head": _rows(len(frames[0].boxes))}
+        counts = {"box_head": len(frames[0].proposals), "mask_head": len(frames[0].boxes)}
+        rows = {stage: _rows(count, stage) for stage, count in counts.items()}
         for stage, dense in self._dense.items():
             if isinstance(dense, PerShape) and dense.current is not None:
                 found += dense.current.work.work(stage, rows.get(stage, 1))
@@ -194,10 +194,7 @@ class StagedDetector(nn.Module):
 
     def _full(self, frame: Frame) -> dict[str, Tensor]:
         found = {"boxes": frame.boxes, "labels": frame.labels, "scores": frame.scores}
-        if frame.masks is not None:
-            pasted = self._paste.own is not None
-            found["masks"] = frame.masks if pasted else paste_masks_in_image(frame.masks, frame.boxes, frame.original)
-        return found
+        return found if frame.masks is None else found | {"masks": self._paste.pasted(frame.masks, frame)}
 
     def _backbone(self, frame: Frame) -> None:
         frame.features = self._dense["backbone"](frame.canvas)
@@ -206,7 +203,9 @@ class StagedDetector(nn.Module):
         frame.objectness, frame.deltas = self._dense["rpn_head"](*frame.features)
 
     def _pool_boxes(self, frame: Frame) -> None:
-        frame.pooled, frame.place = self._box_pool(frame.features, _padded(frame.proposals), frame.size)
+        frame.table = self._box_pool.table(frame.features)
+        boxes = _padded(frame.proposals, "box_head")
+        frame.pooled, frame.place = self._box_pool(frame.features, boxes, frame.size, frame.table)
 
     def _box_head(self, frame: Frame) -> None:
         count = len(frame.proposals)
@@ -217,7 +216,9 @@ class StagedDetector(nn.Module):
 
     def _pool_masks(self, frame: Frame) -> None:
         if self._mask_pool is not None:
-            frame.pooled, frame.place = self._mask_pool(frame.features, _padded(frame.boxes), frame.size)
+            table = frame.table if self._mask_pool.shares(self._box_pool) else None
+            boxes = _padded(frame.boxes, "mask_head")
+            frame.pooled, frame.place = self._mask_pool(frame.features, boxes, frame.size, table)
 
     def _mask_head(self, frame: Frame) -> None:
         count = len(frame.boxes)
@@ -230,10 +231,10 @@ class StagedDetector(nn.Module):
         frame.masks = choose_masks(self._dense["mask_head"](frame.pooled), labels)[place]
 
 
-def _padded(boxes: Tensor) -> Tensor:
-    """Return `boxes` with empty ones behind, up to a multiple of `ROWS`: later stages then meet few shapes."""
-    return torch.nn.functional.pad(boxes, (0, 0, 0, _rows(len(boxes)) - len(boxes)))
+def _padded(boxes: Tensor, stage: str) -> Tensor:
+    """Return `boxes` with empty ones behind, up to a multiple of the stage's `ROWS`."""
+    return torch.nn.functional.pad(boxes, (0, 0, 0, _rows(len(boxes), stage) - len(boxes)))
 
 
-def _rows(count: int) -> int:
-    return ROWS * math.ceil(count / ROWS)
+def _rows(count: int, stage: str) -> int:
+    return ROWS[stage] * math.ceil(count / ROWS[stage])

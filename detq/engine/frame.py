@@ -22,6 +22,7 @@ class Frame:
         objectness: float32 `(anchors,)`.
         deltas: float32 `(anchors, 4)`.
         proposals: float32 `(R, 4)`, xyxy in pixels of the resized image, best first.
+        table: feature vectors of all levels, which boxes were pooled from, or None.
         pooled: `(R, height, width, channels)`, of proposals or of detections.
         place: int64 `(R,)`, which row of `pooled` each proposal or detection has.
         logits: float32 `(R, classes)`.
@@ -29,8 +30,7 @@ class Frame:
         boxes: float32 `(N, 4)`; in pixels of the resized image until the last stage.
         scores: float32 `(N,)`, best first.
         labels: int64 `(N,)`, from 1 as torchvision counts.
-        masks: float32 `(N, 1, 28, 28)`, probabilities inside the boxes, or None; pasted to the original image's size
-            where the detector has a way of its own to do that.
+        masks: float32 `(N, 1, 28, 28)`, probabilities inside the boxes, or None.
     """
 
     image: Tensor
@@ -41,6 +41,7 @@ class Frame:
     objectness: Tensor = field(init=False)
     deltas: Tensor = field(init=False)
     proposals: Tensor = field(init=False)
+    table: Tensor | None = field(init=False, default=None)
     pooled: Tensor = field(init=False)
     place: Tensor = field(init=False)
     logits: Tensor = field(init=False)

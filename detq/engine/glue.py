@@ -15,11 +15,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812  # its name in every torch program
 from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
-from torchvision.models.detection.roi_heads import maskrcnn_inference
+from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from detq.engine.frame import Frame
-from detq.engine.proposing import choose_proposals, follows_torchvision
+from detq.engine.proposing import choose_proposals, is_known
+from detq.masks import InstanceMasks, Masks
+from detq.models.detectron2.masks import Detectron2Masks
+from detq.models.detectron2.transform import Detectron2Transform
 from detq.tensors import as_float
 
 __all__ = ["Canvases", "Paste", "Postprocess", "Proposals", "Transform", "choose_masks", "own_resize"]
@@ -49,12 +52,18 @@ class Transform:
         if self.pixels:
             self._resize_bytes(frame)
             return
-        image = frame.image if frame.image.is_floating_point() else as_float(frame.image)
-        found, _ = self.transform([image])
-        frame.size = int(found.image_sizes[0][0]), int(found.image_sizes[0][1])
+        made, frame.size = self._resize_numbers(frame.image)
         height, width = self.canvases.fit(*frame.size)
-        grown = (0, width - found.tensors.shape[3], 0, height - found.tensors.shape[2])
-        frame.canvas = F.pad(found.tensors, grown) if any(grown) else found.tensors
+        grown = (0, width - made.shape[3], 0, height - made.shape[2])
+        frame.canvas = F.pad(made, grown) if any(grown) else made
+
+    def _resize_numbers(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Return `(1, 3, H, W)`, normalized and maybe padded, and (height, width) without padding."""
+        if type(self.transform) is Detectron2Transform and not image.is_floating_point():
+            made = self.transform.of_pixels(image)[None]  # it resizes bytes, so they need not become numbers before
+            return made, (made.shape[2], made.shape[3])
+        found, _ = self.transform([image if image.is_floating_point() else as_float(image)])
+        return found.tensors, (int(found.image_sizes[0][0]), int(found.image_sizes[0][1]))
 
     def _resize_bytes(self, frame: Frame) -> None:
         height, width = frame.original
@@ -85,8 +94,7 @@ class Transform:
         if self.pixels:
             size = self.resized(int(image.shape[0]), int(image.shape[1]))
         else:
-            found, _ = self.transform([as_float(image)])
-            size = int(found.image_sizes[0][0]), int(found.image_sizes[0][1])
+            _, size = self._resize_numbers(image)
         self.canvases.expect(*size)
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
@@ -110,7 +118,7 @@ class Proposals:
 
     def __init__(self, rpn: Any, limit: int | None) -> None:
         self.rpn = without_children(rpn, "head")
-        self.limit, self.quick = limit, follows_torchvision(rpn)
+        self.limit, self.quick = limit, is_known(rpn)
         self._anchors: dict[Any, tuple[Tensor, list[int]]] = {}
 
     def __call__(self, frame: Frame) -> None:
@@ -160,15 +168,10 @@ class Postprocess:
 
 
 class Paste:
-    """Boxes to the original image's pixels; masks stay small probabilities inside their boxes.
-
-    Attributes:
-        own: the detector's own way to paste masks, or None; Detectron2's differs from torchvision's, and is used here.
-    """
+    """Boxes to the original image's pixels; masks stay small probabilities inside their boxes."""
 
     def __init__(self, transform: Any) -> None:
         self.transform = transform
-        self.own = getattr(transform, "paste", None)
 
     def __call__(self, frame: Frame) -> None:
         """Scale `boxes`; a detector whose own rule drops some loses their scores, labels and masks too."""
@@ -178,8 +181,18 @@ class Paste:
         frame.boxes, frame.scores, frame.labels = found["boxes"], found["scores"], found["labels"]
         if frame.masks is not None:
             frame.masks = frame.masks[found["kept"]]
-            if self.own is not None:
-                frame.masks = self.own(frame.masks, frame.boxes, frame.original)
+
+    def pasted(self, masks: Tensor, frame: Frame) -> Tensor:
+        """Return the masks of a frame at the original image's size, `(N, 1, height, width)`, by its own rule."""
+        if isinstance(self.transform, Detectron2Transform):
+            return self.transform.paste(masks, frame.boxes, frame.original)
+        found: Tensor = paste_masks_in_image(masks, frame.boxes, frame.original)
+        return found
+
+    def small(self, masks: Tensor, frame: Frame) -> Masks:
+        """Return the masks of a frame as they are, to be pasted when somebody asks."""
+        kind = Detectron2Masks if isinstance(self.transform, Detectron2Transform) else InstanceMasks
+        return kind(masks[:, 0].numpy(), frame.boxes.numpy(), frame.original)
 
 
 class Canvases:
@@ -222,7 +235,8 @@ def _up(length: int, step: int) -> int:
 
 
 def choose_masks(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the probabilities `(N, 1, 28, 28)` of each detection's own class from logits `(N, classes, 28, 28)`."""
-    (chosen,) = maskrcnn_inference(logits, [labels])
-    found: Tensor = chosen
-    return found
+    """Return the probabilities `(N, 1, 28, 28)` of each detection's own class from logits `(N, classes, 28, 28)`.
+
+    They are those of torchvision's `maskrcnn_inference`, which computes the other classes' too.
+    """
+    return logits[torch.arange(len(labels)), labels, None].sigmoid()

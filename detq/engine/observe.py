@@ -17,7 +17,6 @@ from detq.engine.calibration import Calibration
 from detq.engine.compiled import tidy
 from detq.engine.detector import Dense, StagedDetector
 from detq.engine.frame import Frame
-from detq.engine.pool import ROWS
 from detq.errors import QuantizationError
 from detq.quantization.plan import StageRule
 from detq.tensors import as_pixels
@@ -26,6 +25,9 @@ __all__ = ["CORRECTION_IMAGES", "Observed", "Run", "dynamic_shapes", "examples_o
 
 CORRECTION_IMAGES = 8
 """So many of the calibration images, from the first, tell how much biases are to be corrected."""
+
+SAMPLE = 64
+"""About so many of an image's rois are kept for that."""
 
 SECONDS_A_SENTENCE = 20.0
 
@@ -115,11 +117,11 @@ def observe(
 
 
 def _recording(observed: Observed) -> Dense:
-    """Return the stage, keeping its inputs for the first images: of rois `ROWS`, from the best to the last."""
+    """Return the stage, keeping its inputs for the first images: of rois some `SAMPLE`, from the best to the last."""
 
     def run(*inputs: Tensor) -> Any:
         if len(observed.images) < CORRECTION_IMAGES:
-            step = max(len(inputs[0]) // ROWS, 1)
+            step = max(len(inputs[0]) // SAMPLE, 1)
             observed.images.append(tuple(one[::step].clone(memory_format=torch.preserve_format) for one in inputs))
         return observed.graph(*inputs)
 
@@ -143,7 +145,7 @@ def examples_of(
     frame = recorder.run(as_pixels(next(calibration.images())))
     channels = frame.features[0].shape[1]
     for stage, side in (("box_head", 7), ("mask_head", 14)):  # nothing was found in this image
-        found.setdefault(stage, (torch.zeros(ROWS, side, side, channels),))
+        found.setdefault(stage, (torch.zeros(SAMPLE, side, side, channels),))
     return {stage: tidy(inputs, tuple(one.dtype for one in inputs)) for stage, inputs in found.items()}
 
 

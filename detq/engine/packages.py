@@ -21,10 +21,10 @@ from detq.engine.pool import ROWS
 from detq.engine.work import GraphWork, read_program
 from detq.quantization.plan import StageRule
 
-__all__ = ["BY_ROWS", "Graphs", "Packages"]
+__all__ = ["Graphs", "Packages"]
 
-BY_ROWS = ("box_head", "mask_head")
-"""The stages whose inputs are any number of rois; those of the others are images or feature maps of fixed sizes."""
+_MOST_ROWS = 4096
+"""Rois that a compiled head may be given at once."""
 
 _UNFINISHED = ".unfinished-"
 _DAY_S = 24 * 3600
@@ -56,11 +56,11 @@ class Packages:
 
     def stage(self, stage: str, rule: StageRule) -> PerShape:
         """Return a stage that is compiled for each shape of its inputs when it first comes."""
-        return PerShape(lambda inputs: self.package(stage, rule, inputs), rows=ROWS if stage in BY_ROWS else 0)
+        return PerShape(lambda inputs: self.package(stage, rule, inputs), rows=ROWS.get(stage, 0))
 
     def package(self, stage: str, rule: StageRule, inputs: tuple[Tensor, ...]) -> Compiled:
         """Return the package of a stage for inputs like these."""
-        takes = signature(inputs, ROWS if stage in BY_ROWS else 0)
+        takes = signature(inputs, ROWS.get(stage, 0))
         path = self._path(stage, rule, takes)
         if path.exists():
             try:
@@ -83,9 +83,9 @@ class Packages:
         return cache_folder() / "packages" / f"{key}.pt2"
 
     def _compile(self, stage: str, rule: StageRule, inputs: tuple[Tensor, ...], path: Path) -> None:
-        rows = 2 * ROWS if stage in BY_ROWS else 0
-        if rows:  # export takes a dimension of one step for one that never varies
-            inputs = tuple(torch.cat([one[:ROWS], one[:ROWS]]) for one in inputs)
+        step = ROWS.get(stage, 0)  # the inputs of other stages are images or feature maps of fixed sizes
+        if step:  # export takes a dimension of one step for one that never varies
+            inputs = tuple(torch.cat([one[:step], one[:step]]) for one in inputs)
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent)
         with (
@@ -93,10 +93,10 @@ class Packages:
             tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=path.parent) as folder,
         ):
             example = tuple(one.clone(memory_format=torch.preserve_format) for one in inputs)
-            program = export(self._graphs.graph(stage, rule), example, _any_rows(inputs) if rows else None)
+            program = export(self._graphs.graph(stage, rule), example, _any_rows(inputs, step) if step else None)
             half = Path(folder) / path.name
             compile_exported(program, half)
-            read_program(program, rows=rows).write(path.with_suffix(".json"))
+            read_program(program, rows=2 * step).write(path.with_suffix(".json"))
             half.replace(path)  # last: a package without its description would be of no use
 
 
@@ -105,9 +105,9 @@ def _open(path: Path, takes: Signature) -> Compiled:
     return Compiled(load_compiled(path), takes, path, GraphWork.read(path.with_suffix(".json")))
 
 
-def _any_rows(inputs: tuple[Tensor, ...]) -> Any:
-    blocks = torch.export.Dim("blocks", min=1, max=64)
-    return (tuple({0: ROWS * blocks} for _ in inputs),)
+def _any_rows(inputs: tuple[Tensor, ...], step: int) -> Any:
+    blocks = torch.export.Dim("blocks", min=1, max=_MOST_ROWS // step)
+    return (tuple({0: step * blocks} for _ in inputs),)
 
 
 def _sweep(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 The samples of a bin lie between pixels, so a bin is a weighted sum of feature vectors: of 16 with 2 × 2 samples, or of
 9 where the samples are so close that they share pixels, which holds for all but large boxes. He et al., "Mask R-CNN",
-2017, section 3; the numbers are those of `torchvision.ops.roi_align` with `aligned=False`.
+2017, section 3; the numbers are those of `torchvision.ops.roi_align`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["choose_levels", "close_samples", "taps"]
+__all__ = ["choose_levels", "close_samples", "cross", "taps"]
 
 
 def choose_levels(boxes: Tensor, scales: Tensor, canonical: tuple[int, int]) -> Tensor:
@@ -48,6 +48,7 @@ def taps(
     bins: tuple[int, int],
     samples: int,
     close: bool = False,
+    aligned: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Return which rows of a table of pixels each bin sums, and with which weights: both `(R * bins, taps)`.
 
@@ -58,38 +59,51 @@ def taps(
         bins: rows and columns of the output.
         samples: of a bin, in each direction.
         close: `close_samples` holds for every box: `(samples + 1)²` taps do instead of `(2 * samples)²`.
+        aligned: boxes may be shorter than a pixel.
     """
     x1, y1, x2, y2 = boxes.unbind(1)
     (heights, widths), (rows, columns) = shapes, bins
-    y_index, y_weight = _axis(y1, y2, heights, rows, samples, close=close)
-    x_index, x_weight = _axis(x1, x2, widths, columns, samples, close=close)
+    least = 0.0 if aligned else 1.0  # a roi shorter than a pixel counts as one pixel long unless it is aligned
+    y_index, y_weight = _axis(y1, (y2 - y1).clamp(min=least) / rows, heights, rows, samples, close=close)
+    x_index, x_weight = _axis(x1, (x2 - x1).clamp(min=least) / columns, widths, columns, samples, close=close)
     y_index = y_index * widths[:, None, None] + first[:, None, None]
-    count, wide = len(boxes), y_index.shape[2]
+    return cross((y_index, y_weight), (x_index, x_weight))
+
+
+def cross(y: tuple[Tensor, Tensor], x: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Return rows of the table and weights of every bin, both `(R * bins, taps)`, from those of its two axes.
+
+    Args:
+        y: rows of the table where lines begin, and their weights, `(R, rows, m)` each.
+        x: columns and their weights, `(R, columns, n)` each; a bin has m * n taps.
+    """
+    (y_index, y_weight), (x_index, x_weight) = y, x
+    high, wide = y_index.shape[2], x_index.shape[2]
     # Both axes spread over all taps of a bin first: sums over a long last dimension are vectorized.
-    indices = _inner(y_index)[:, :, None] + _outer(x_index)[:, None]
-    weights = _inner(y_weight)[:, :, None] * _outer(x_weight)[:, None]
-    shape = (count * rows * columns, wide * wide)
-    return indices.reshape(shape), weights.reshape(shape)
+    indices = _inner(y_index, wide)[:, :, None] + _outer(x_index, high)[:, None]
+    weights = _inner(y_weight, wide)[:, :, None] * _outer(x_weight, high)[:, None]
+    return indices.reshape(-1, high * wide), weights.reshape(-1, high * wide)
 
 
-def _inner(axis: Tensor) -> Tensor:
-    """Repeat each of `(R, bins, n)` n times: `(R, bins, n * n)`."""
-    return axis[..., None].expand(*axis.shape, axis.shape[2]).flatten(2)
+def _inner(axis: Tensor, times: int) -> Tensor:
+    """Repeat each of `(R, bins, n)`: `(R, bins, n * times)`."""
+    return axis[..., None].expand(*axis.shape, times).flatten(2)
 
 
-def _outer(axis: Tensor) -> Tensor:
-    """Repeat all n of `(R, bins, n)` n times: `(R, bins, n * n)`."""
-    return axis[:, :, None].expand(*axis.shape[:2], axis.shape[2], axis.shape[2]).flatten(2)
+def _outer(axis: Tensor, times: int) -> Tensor:
+    """Repeat all n of `(R, bins, n)`: `(R, bins, times * n)`."""
+    return axis[:, :, None].expand(*axis.shape[:2], times, axis.shape[2]).flatten(2)
 
 
-def _axis(start: Tensor, end: Tensor, length: Tensor, bins: int, samples: int, *, close: bool) -> tuple[Tensor, Tensor]:
+def _axis(
+    start: Tensor, bin_length: Tensor, length: Tensor, bins: int, samples: int, *, close: bool
+) -> tuple[Tensor, Tensor]:
     """Return the pixels of one axis that the samples of each bin lie between, and their weights, `(R, bins, n)`.
 
-    A roi shorter than a pixel counts as one pixel long; samples outside of the map weigh nothing. Samples that are
-    close share one window of pixels; others have a window of two each.
+    Samples outside of the map weigh nothing. Samples that are close share one window of pixels; others have a window of
+    two each.
     """
     # Boxes are the last dimension here: arithmetic along a short one is several times slower.
-    bin_length = (end - start).clamp(min=1.0) / bins
     steps = torch.arange(bins * samples, dtype=start.dtype, device=start.device).reshape(bins, samples, 1)
     offsets = (steps.remainder(samples) + 0.5) / samples + torch.arange(bins, device=start.device)[:, None, None]
     where = start + offsets * bin_length

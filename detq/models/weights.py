@@ -34,6 +34,7 @@ class WeightsSource:
         seed: for "random".
         mask_path: the file of a mask head that is laid over it, for "packaged" models with masks.
         sha256: of the file that is not at hand, in hexadecimal digits: what a file of a whole model was made of.
+        planted: how many objects "random" ones find, or None for as many as chance will have it.
     """
 
     kind: str
@@ -41,11 +42,13 @@ class WeightsSource:
     seed: int | None = None
     mask_path: str | None = None
     sha256: str | None = None
+    planted: int | None = None
 
     def describe(self) -> str:
         """Return what a report says about it; no folder is named, so that reports can be shared."""
         if self.kind == "random":
-            return f"random (seed {self.seed}): for timing only"
+            planted = "" if self.planted is None else f", {self.planted} detections planted"
+            return f"random (seed {self.seed}){planted}: for timing only"
         if self.kind == "coco":
             return "torchvision COCO_V1"
         return f"{self.kind}: {' + '.join(path.name for path in self.paths)}" if self.paths else self.kind
@@ -77,10 +80,14 @@ def parse_weights(text: str | None, spec: ModelSpec, seed: int = 0) -> WeightsSo
     """Return the source that `--weights text` means for `spec`.
 
     Without `text`: the packaged checkpoint where there is one, else COCO; a user's own detector brings its own.
+    "random:20" are random ones that find 20 objects in an image.
+
+    Raises:
+        WeightsError: "packaged" where there is none, or no number of objects.
     """
     word = None if text is None else text.lower()
-    if word == "random":
-        return WeightsSource("random", seed=seed)
+    if word is not None and word.partition(":")[0] == "random":
+        return WeightsSource("random", seed=seed, planted=_planted(word, spec))
     if word in {"coco", "coco_v1"}:
         return WeightsSource("coco")
     if text is not None and word != "packaged":
@@ -91,6 +98,17 @@ def parse_weights(text: str | None, spec: ModelSpec, seed: int = 0) -> WeightsSo
     if word == "packaged":
         raise WeightsError(f"--weights packaged: no checkpoint for {spec.name} comes with detq; give a file or coco")
     return WeightsSource("own" if spec.own else "coco")
+
+
+def _planted(word: str, spec: ModelSpec) -> int | None:
+    _, colon, number = word.partition(":")
+    if not colon:
+        return None
+    if not number.isdecimal() or not 1 <= int(number) <= 1000:
+        raise WeightsError(f"--weights {word}: expected a number of detections from 1 to 1000, such as random:20")
+    if spec.own or not spec.two_stage:
+        raise WeightsError(f"--weights {word}: {spec.name} has no box head to plant detections in; use random")
+    return int(number)
 
 
 def load_model(spec: ModelSpec, source: WeightsSource, classes: Sequence[str] | None = None) -> LoadedModel:
@@ -149,7 +167,11 @@ def _load_random(spec: ModelSpec, source: WeightsSource, classes: Sequence[str] 
     from detq.models.build import build_module, coco_classes
 
     names = tuple(classes) if classes else ("car",) if spec.packaged else coco_classes(spec)
-    return build_module(spec, len(names) + 1, seed=source.seed or 0), names
+    if source.planted is None:
+        return build_module(spec, len(names) + 1, seed=source.seed or 0), names
+    from detq.models.planted import build_planted
+
+    return build_planted(spec, len(names) + 1, seed=source.seed or 0, detections=source.planted), names
 
 
 def _load_coco(spec: ModelSpec) -> Built:

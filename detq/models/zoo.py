@@ -59,6 +59,11 @@ class ModelSpec:
         return self.checkpoint is not None
 
     @property
+    def two_stage(self) -> bool:
+        """Whether it has a box head that judges proposals."""
+        return self.class_key == _ROI_CLASSES
+
+    @property
     def checkpoints(self) -> tuple[str, ...]:
         """The file names of all that comes with detq for it."""
         return tuple(name for name in (self.checkpoint, self.mask_checkpoint) if name is not None)

@@ -10,9 +10,9 @@ from PIL import Image
 from torch import Tensor
 
 from detq.masks import Masks, PastedMasks
+from detq.models.detectron2.masks import Detectron2Masks
 from detq.models.detectron2.transform import shortest_edge
 from detq.torchscript.conventions import Fields
-from detq.torchscript.masks import Detectron2Masks
 from detq.types import Detections
 
 __all__ = ["resize_shortest_edge", "to_original_frame"]

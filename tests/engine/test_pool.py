@@ -1,8 +1,7 @@
-"""RoI pooling as a weighted sum of table rows, with torchvision's `MultiScaleRoIAlign` as the oracle."""
+"""RoI pooling as a weighted sum of table rows, with torchvision's `MultiScaleRoIAlign` and Detectron2's as oracles."""
 
 from __future__ import annotations
 
-import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -10,6 +9,8 @@ from torchvision.ops import MultiScaleRoIAlign
 
 from detq.engine.pool import RoiPool
 from detq.engine.taps import close_samples, taps
+from detq.models.detectron2.config import PoolConfig
+from detq.models.detectron2.pool import Detectron2Pool
 
 NAMES = ("0", "1", "2", "pool")
 
@@ -43,12 +44,16 @@ def both(features, boxes, size, *, bins=7, samples=2, dtype=torch.float32):
     size=st.tuples(st.integers(40, 400), st.integers(40, 400)),
     levels=st.integers(1, 4),
     bins=st.sampled_from([7, 14, (3, 5)]),
-    samples=st.integers(1, 3),
+    samples=st.integers(-1, 3),
 )
 @example(boxes=torch.zeros(0, 4), size=(64, 64), levels=2, bins=7, samples=2)
+@example(boxes=torch.zeros(0, 4), size=(64, 64), levels=2, bins=7, samples=0)
 @example(boxes=torch.tensor([[-500.0, -500, -400, -400]]), size=(64, 64), levels=2, bins=7, samples=2)
 def test_it_pools_what_torchvision_pools(boxes, size, levels, bins, samples):
-    """Tiny and huge boxes, boxes out of the image, any number of samples: within 2e-5 of the features' scale."""
+    """Tiny and huge boxes, boxes out of the image, any number of samples, 0 and -1 for as many as a bin has pixels.
+
+    Within 2e-5 of the features' scale.
+    """
     features = pyramid(*size, levels)
     found, expected = both(features, boxes, size, bins=bins, samples=samples)
     assert found.shape == expected.shape
@@ -80,9 +85,39 @@ def test_boxes_with_close_samples_need_fewer_taps(boxes, samples):
     torch.testing.assert_close(*sums, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("samples", [0, -1])
-def test_adaptive_sampling_is_torchvisions_own(samples):
-    """As many samples as a bin's size asks for: Detectron2's choice."""
-    boxes = torch.tensor([[3.0, 4, 90, 80], [0, 0, 200, 300], [5, 5, 6, 6]])
-    found, expected = both(pyramid(200, 300, 3), boxes, (200, 300), samples=samples)
-    assert torch.equal(found, expected)
+@given(
+    boxes=some_boxes,
+    size=st.tuples(st.integers(40, 400), st.integers(40, 400)),
+    bins=st.sampled_from([7, 14, 3]),
+    samples=st.integers(-1, 3),
+    aligned=st.booleans(),
+)
+@example(
+    boxes=torch.tensor([[0.0, 0, 400, 3], [0, 0, 0, 0], [5, 5, 6, 5]]), size=(99, 400), bins=7, samples=0, aligned=True
+)
+def test_it_pools_what_detectron2_pools(boxes, size, bins, samples, aligned):
+    """Its levels, half a pixel of alignment, boxes without an area, and as many samples as a bin has pixels."""
+    pool = Detectron2Pool(PoolConfig(bins, samples, aligned=aligned))
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(-(-size[0] // stride), -(-size[1] // stride)) for stride in (4, 8, 16, 32, 64)]
+    features = [torch.randn(1, 16, *shape, generator=generator) for shape in shapes]
+    names = ("0", "1", "2", "3", "pool")
+    expected = pool(dict(zip(names, features, strict=True)), [boxes], [size]).permute(0, 2, 3, 1)
+    found = RoiPool(pool, names)
+    pooled, place = found(features, boxes, size)
+    assert found.fast
+    assert pooled.shape == expected.shape
+    torch.testing.assert_close(pooled[place], expected, atol=2e-5 * 5, rtol=0)
+
+
+class OwnPool(MultiScaleRoIAlign):
+    """A user's own."""
+
+
+def test_a_pooler_of_an_unknown_class_does_the_work_itself():
+    """Whatever it overrides is kept."""
+    pool, boxes = OwnPool(["0", "1", "2"], 7, 2), torch.tensor([[3.0, 4, 90, 80], [0, 0, 200, 300]])
+    features = pyramid(200, 300, 3)
+    pooled, place = RoiPool(pool, NAMES[:3])(features, boxes, (200, 300))
+    expected = pool(dict(zip(NAMES, features, strict=False)), [boxes], [(200, 300)])
+    assert torch.equal(pooled[place], expected.permute(0, 2, 3, 1))

@@ -1,4 +1,4 @@
-"""Choosing proposals before decoding them gives torchvision's proposals."""
+"""Choosing proposals before decoding them gives torchvision's proposals, or Detectron2's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.rpn import RegionProposalNetwork
 
 from detq.engine.glue import Proposals
-from detq.engine.proposing import choose_proposals, follows_torchvision
+from detq.engine.proposing import choose_proposals, is_known
+from detq.models.detectron2.anchors import Detectron2Anchors
+from detq.models.detectron2.config import Detectron2Config
+from detq.models.detectron2.proposals import Detectron2Proposals
 
 
 def answers(seed, counts, levels_of_score):
@@ -35,8 +38,17 @@ def network(*, pre_nms_top_n=1000, post_nms_top_n=1000, **limits):
     return RegionProposalNetwork(AnchorGenerator(), nn.Identity(), 0.7, 0.3, 256, 0.5, **numbers, **chosen).eval()
 
 
+def detectron2s_network(*, pre_nms_top_n, post_nms_top_n, nms_thresh, score_thresh):
+    """Detectron2's, which has no threshold of scores."""
+    del score_thresh
+    limits = {"rpn_pre_nms": (1, pre_nms_top_n), "rpn_post_nms": (1, post_nms_top_n), "rpn_nms": nms_thresh}
+    config = Detectron2Config(**limits)
+    return Detectron2Proposals(Detectron2Anchors(config), nn.Identity(), config).eval()
+
+
 @settings(max_examples=60)
 @given(
+    make=st.sampled_from([network, detectron2s_network]),
     seed=st.integers(0, 10_000),
     counts=st.lists(st.integers(1, 400), min_size=1, max_size=4),
     levels_of_score=st.sampled_from([0, 1, 8]),
@@ -49,9 +61,9 @@ def network(*, pre_nms_top_n=1000, post_nms_top_n=1000, **limits):
         }
     ),
 )
-def test_the_proposals_are_torchvisions_in_the_same_order(seed, counts, levels_of_score, limits):
+def test_the_proposals_are_the_networks_own_in_the_same_order(make, seed, counts, levels_of_score, limits):
     """For any settings, sizes of levels and equal scores, down to no proposal at all."""
-    rpn = network(**limits)
+    rpn = make(**limits)
     objectness, deltas, anchors = answers(seed, counts, levels_of_score)
     size = (150, 170)
     with torch.inference_mode():
@@ -70,10 +82,10 @@ class Reversed(RegionProposalNetwork):
 
 
 def test_a_network_with_a_filter_of_its_own_keeps_it():
-    """Detectron2's detectors override the method; it is called, not bypassed."""
+    """A user's method is called, not bypassed."""
     rpn = network()
-    assert follows_torchvision(rpn)
+    assert is_known(rpn)
     assert Proposals(rpn, None).quick
     rpn.__class__ = Reversed
-    assert not follows_torchvision(rpn)
+    assert not is_known(rpn)
     assert not Proposals(rpn, None).quick

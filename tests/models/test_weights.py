@@ -16,6 +16,7 @@ from detq.models.build import build_module, norm_eps, set_norm_eps
 from detq.models.state import count_classes, read_state, save_state
 from detq.models.weights import WeightsSource, load_model, parse_weights
 from detq.models.zoo import MODELS, find_model
+from detq.tensors import as_tensor
 
 FPN = find_model("fasterrcnn_mobilenet_v3_large_fpn")
 SMALL = find_model("fasterrcnn_mobilenet_v3_large_320_fpn")
@@ -63,6 +64,33 @@ def test_random_weights_say_that_they_are_for_timing_only():
     assert not loaded.meaningful
     assert source.describe() == "random (seed 5): for timing only"
     assert len(loaded.classes) == 90
+
+
+def test_random_weights_can_find_as_many_objects_as_asked_for(noise):
+    """And say so: how long heads and masks take depends on it."""
+    spec = find_model("maskrcnn_mobilenet_v3_large_fpn")
+    source = parse_weights("random:7", spec, seed=3)
+    assert source.describe() == "random (seed 3), 7 detections planted: for timing only"
+    loaded = load_model(spec, source)
+    loaded.module.transform.min_size, loaded.module.transform.max_size = (160,), 240
+    with torch.inference_mode():
+        (found,) = loaded.module([as_tensor(noise)])
+    assert len(found["boxes"]) == 7
+    assert not loaded.meaningful
+
+
+@pytest.mark.parametrize(
+    ("text", "spec", "expected"),
+    [
+        ("random:0", FPN, "random:0: expected a number of detections from 1 to 1000"),
+        ("random:many", FPN, "random:many: expected a number of detections"),
+        ("random:20", SSDLITE, "ssdlite320_mobilenet_v3_large has no box head to plant detections in; use random"),
+    ],
+)
+def test_a_number_of_objects_that_cannot_be_planted_is_a_sentence(text, spec, expected):
+    """No number, or a one-stage detector."""
+    with pytest.raises(WeightsError, match=expected):
+        parse_weights(text, spec)
 
 
 @pytest.mark.parametrize("name", ["state.pth", "state.safetensors"])

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 import detq
 from detq.errors import DetqError, ModelFileError, UnsupportedError
 from detq.masks import full_size
+from detq.models.detectron2.masks import Detectron2Masks
 from detq.quantization.scripted import quiet_torchscript
 from detq.torchscript import TorchScriptPredictor, quantize_script, read_script, write_script
-from detq.torchscript.masks import Detectron2Masks
 from detq.torchscript.postprocess import resize_shortest_edge
 
 NAMES = ["Scripted", "ScriptedList", "Traced", "TracedBoxes"]

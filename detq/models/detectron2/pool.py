@@ -35,6 +35,14 @@ class Detectron2Pool(MultiScaleRoIAlign):  # type: ignore[misc]  # torchvision h
         super().__init__(["0", "1", "2", "3"], config.size, config.sampling_ratio)
         self.aligned = config.aligned
 
+    def level_scales(self) -> Tensor:
+        """Return the levels' scales, float32 `(4,)`: pixels of the level a pixel of the image."""
+        return torch.tensor([1 / float(4 * 2**number) for number in range(len(self.featmap_names))])
+
+    def choose(self, boxes: Tensor) -> Tensor:
+        """Return `choose_levels` for these levels."""
+        return choose_levels(boxes, len(self.featmap_names))
+
     def forward(self, x: dict[str, Tensor], boxes: list[Tensor], image_shapes: list[tuple[int, int]]) -> Tensor:  # noqa: ARG002
         """Return `(boxes of all images, channels, size, size)`.
 

@@ -58,13 +58,25 @@ class Detectron2Proposals(RegionProposalNetwork):  # type: ignore[misc]  # torch
         )
         boxes_of_images, scores_of_images = [], []
         for image, shape in enumerate(image_shapes):
-            boxes, scores, level = proposals[image, chosen[image]], logits[image, chosen[image]], levels[chosen[image]]
-            finite = torch.isfinite(boxes).all(dim=1) & torch.isfinite(scores)
-            boxes = clip_boxes_to_image(boxes, shape)
-            large = (boxes[:, 2] - boxes[:, 0] > self.min_size) & (boxes[:, 3] - boxes[:, 1] > self.min_size)
-            kept = torch.where(finite & large)[0]
-            boxes, scores = boxes[kept], scores[kept]
-            best = batched_nms(boxes, scores, level[kept], self.nms_thresh)[: self.post_nms_top_n()]
-            boxes_of_images.append(boxes[best])
-            scores_of_images.append(scores[best].sigmoid())
+            best = chosen[image]
+            boxes, scores = self.keep(proposals[image, best], logits[image, best], levels[best], shape)
+            boxes_of_images.append(boxes)
+            scores_of_images.append(scores)
         return boxes_of_images, scores_of_images
+
+    def keep(self, boxes: Tensor, scores: Tensor, level: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Return the proposals among the best of each level, `(M, 4)`, best first, and their objectness in [0, 1].
+
+        Args:
+            boxes: `(N, 4)`, xyxy in pixels of the resized image.
+            scores: logits, `(N,)`.
+            level: of each, `(N,)`.
+            shape: height and width of the resized image.
+        """
+        finite = torch.isfinite(boxes).all(dim=1) & torch.isfinite(scores)
+        boxes = clip_boxes_to_image(boxes, shape)
+        large = (boxes[:, 2] - boxes[:, 0] > self.min_size) & (boxes[:, 3] - boxes[:, 1] > self.min_size)
+        kept = torch.where(finite & large)[0]
+        boxes, scores = boxes[kept], scores[kept]
+        best = batched_nms(boxes, scores, level[kept], self.nms_thresh)[: self.post_nms_top_n()]
+        return boxes[best], scores[best].sigmoid()

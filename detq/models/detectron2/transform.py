@@ -70,6 +70,20 @@ class Detectron2Transform(GeneralizedRCNNTransform):  # type: ignore[misc]  # to
         """Return the uint8 image and its target resized, and the image normalized, as float32."""
         height, width = image.shape[-2], image.shape[-1]
         size = self._new_size(height, width)
+        image = self.resize_levels(image, size)
+        if target is not None:
+            target["boxes"] = resize_boxes(target["boxes"], [height, width], size)
+            if "masks" in target:
+                target["masks"] = F.interpolate(target["masks"][:, None].float(), size=size)[:, 0].byte()
+        return image, target
+
+    def resize_levels(self, image: Tensor, size: list[int]) -> Tensor:
+        """Return an image resized and normalized, float32 `(3, height, width)`.
+
+        Args:
+            image: uint8 `(3, h, w)`, in the network's order of channels.
+            size: height and width afterwards.
+        """
         # torch's antialiased resize of uint8 is PIL's bilinear filter with narrower integer weights: of three photos no
         # value differed by more than one grey level, and at most 0.24 % by one.
         device = image.device
@@ -77,12 +91,18 @@ class Detectron2Transform(GeneralizedRCNNTransform):  # type: ignore[misc]  # to
         levels = resized.to(device=device, dtype=torch.float32)
         mean = torch.tensor(self.pixel_mean, dtype=torch.float32, device=device)
         deviation = torch.tensor(self.pixel_std, dtype=torch.float32, device=device)
-        image = (levels - mean[:, None, None]) / deviation[:, None, None]
-        if target is not None:
-            target["boxes"] = resize_boxes(target["boxes"], [height, width], size)
-            if "masks" in target:
-                target["masks"] = F.interpolate(target["masks"][:, None].float(), size=size)[:, 0].byte()
-        return image, target
+        return (levels - mean[:, None, None]) / deviation[:, None, None]
+
+    @torch.jit.unused
+    def of_pixels(self, image: Tensor) -> Tensor:
+        """Return an image resized and normalized, float32 `(3, height, width)`.
+
+        Args:
+            image: uint8 `(h, w, 3)`, RGB.
+        """
+        levels = image.permute(2, 0, 1)
+        size = self._new_size(image.shape[0], image.shape[1])
+        return self.resize_levels(levels.flip(0) if self.reverse_channels else levels, size)
 
     def _new_size(self, height: int, width: int) -> list[int]:
         if self.training and self._skip_resize:
