@@ -33,6 +33,7 @@ LAYERS = (
     ("baseline", "report", "artifact"),
     ("gate",),
     ("runner", "bench"),
+    ("paired",),
     ("sensitivity",),
     ("pytest_plugin", "cli", "__main__", "__init__"),
 )

@@ -16,7 +16,15 @@ from detq.models.zoo import MODELS, find_model
 from detq.quantization.plan import DENSE_STAGES
 from detq.variants import Variant, variants_of
 
-__all__ = ["IMAGES_TIMED", "IMAGES_UNTIMED", "Project", "Settings", "choose_models", "read_project"]
+__all__ = [
+    "IMAGES_TIMED",
+    "IMAGES_UNTIMED",
+    "Project",
+    "Settings",
+    "choose_models",
+    "project_or_default",
+    "read_project",
+]
 
 IMAGES_TIMED = 64
 """Images of a timed run: ten minutes for the packaged models with every recipe on two cores."""
@@ -134,6 +142,23 @@ def read_project(root: Path) -> Project | None:
     if not table or "benchmarks" not in table:
         return None
     return _project(table, root, f"{path.name} [tool.detq]")
+
+
+def project_or_default(root: Path) -> Project:
+    """Return the settings in `root`/pyproject.toml, and the defaults where there is no `[tool.detq]` or no such file.
+
+    Raises:
+        DetqError: the file is no TOML, an unknown key, or a value of the wrong kind.
+    """
+    path = root / "pyproject.toml"
+    table: Mapping[str, Any] = {}
+    if path.is_file():
+        try:
+            with path.open("rb") as stream:
+                table = tomllib.load(stream).get("tool", {}).get("detq", {})
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise DetqError(f"{path}: expected TOML, it cannot be read: {error}") from None
+    return _project({"benchmarks": "benchmarks", **table}, root, f"{path.name} [tool.detq]")
 
 
 def _project(table: Mapping[str, Any], root: Path, where: str) -> Project:

@@ -29,6 +29,7 @@ COMMANDS = {
     "predict": "detq.cli.predict:predict_command",
     "train": "detq.cli.train:train_command",
     "convert": "detq.cli.convert:convert_command",
+    "gate": "detq.cli.gate:gate_command",
     "profile": "detq.cli.profile:profile_command",
     "sensitivity": "detq.cli.sensitivity:sensitivity_command",
     "calibrate-variance": "detq.cli.calibrate_variance:calibrate_variance_command",

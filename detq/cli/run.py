@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from detq.results import RunResult
     from detq.runner import RunConfig
 
-__all__ = ["run_command"]
+__all__ = ["recipes_of", "run_command"]
 
 
 def run_command(
@@ -134,7 +134,7 @@ def run_command(
         data=data,
         out=out,
         model=model or "",
-        recipes=_recipes(variants),
+        recipes=recipes_of(variants),
         weights=weights,
         classes=for_weights,
         data_classes=for_data,
@@ -163,7 +163,12 @@ def run_command(
         _show(result, out)
 
 
-def _recipes(text: str | None) -> tuple[str, ...] | None:
+def recipes_of(text: str | None) -> tuple[str, ...] | None:
+    """Return the names in `--variants A,B`, or None where nothing was given.
+
+    Raises:
+        DetqError: there are none in it.
+    """
     if text is None:
         return None
     names = tuple(name.strip() for name in text.split(",") if name.strip())

@@ -33,7 +33,7 @@ class Evidence:
     """One comparison.
 
     Attributes:
-        kind: "presence", "latency", "speedup", "accuracy", "weights" or "int8".
+        kind: "presence", "latency", "speedup", "accuracy", "weights", "memory" or "int8".
         name: the figure: "median", "AP", "recall", "weight_bytes", ….
         variant: id.
         verdict: what it comes to.
@@ -43,6 +43,8 @@ class Evidence:
             bytes, a difference for accuracy and int8 share.
         tolerance: how large `change` may be.
         detail: a sentence for whoever has to act on it; empty for an ordinary pass.
+        low: the lower end of the interval of `change`, or None for a figure that is exact.
+        high: its upper end.
     """
 
     kind: str
@@ -54,6 +56,8 @@ class Evidence:
     change: float | None = None
     tolerance: float | None = None
     detail: str = ""
+    low: float | None = None
+    high: float | None = None
 
 
 def verdict_of(change: float, tolerance: float) -> Verdict:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-__all__ = ["render"]
+__all__ = ["STYLES", "render", "shout"]
 
 STYLES = {
     Verdict.IMPROVEMENT: "cyan",
@@ -24,6 +24,7 @@ STYLES = {
     Verdict.REGRESSION: "bold red",
     Verdict.MISSING: "bold red",
 }
+"""How rich writes each verdict."""
 
 COLUMNS = {
     "variant": 14,
@@ -78,12 +79,13 @@ def _tables(outcome: Outcome, run: Mapping[str, Entry]) -> list[Text | Table]:
         for variant in variants:
             worst = outcome.worst(variant)
             cells = _cells([item for item in outcome.evidence if item.variant == variant], run.get(variant))
-            table.add_row(variant.rpartition("-")[2], *cells, Text(_shout(worst), style=STYLES[worst]))
+            table.add_row(variant.rpartition("-")[2], *cells, Text(shout(worst), style=STYLES[worst]))
         result += [Text(model, style="bold"), table]
     return result
 
 
-def _shout(verdict: Verdict) -> str:
+def shout(verdict: Verdict) -> str:
+    """Return a verdict's name, in capitals where somebody should look."""
     return str(verdict).upper() if verdict.fails or verdict is Verdict.INCONCLUSIVE else str(verdict)
 
 
@@ -151,7 +153,7 @@ def _sentences(outcome: Outcome) -> list[Line]:
     """Return what somebody should know or act on; what `notes` say once is not repeated for every variant."""
     lines = [(f"! {note}", "bold yellow") for note in outcome.notes]
     lines += [
-        (f"{_shout(item.verdict)} {item.variant}: {item.detail}", STYLES[item.verdict])
+        (f"{shout(item.verdict)} {item.variant}: {item.detail}", STYLES[item.verdict])
         for item in outcome.evidence
         if item.detail and not (item.kind == "latency" and item.before is None)
     ]

@@ -31,6 +31,13 @@ class Tolerances:
             of proposals.
         speedup_floor: on a machine class without a baseline, a quantized variant must reach this speed-up over fp32 of
             the same run. What int8 buys differs by 20 % and more between CPUs, so it only catches the absurd.
+        paired_median: fraction by which the median may grow in the paired gate, which measures both commits at once.
+        paired_p90: the same of the 90th percentile.
+        paired_p99: the same of the 99th percentile.
+        kept: the share of the base's fp32 detections that a variant finds too may fall by this.
+        memory: fraction by which the peak of memory may grow in the paired gate. Processes of the same code differ by
+            10 %: an allocator keeps what it may need again.
+        leak_mb: megabytes by which memory may grow with every image, more than the base's does.
         variants: what holds for single variants instead, by id.
     """
 
@@ -40,6 +47,12 @@ class Tolerances:
     weight_bytes: float = 0.005
     int8_share: float = 0.001
     speedup_floor: float = 0.8
+    paired_median: float = field(default=0.03, metadata=NOISY)
+    paired_p90: float = field(default=0.10, metadata=NOISY)
+    paired_p99: float = field(default=0.25, metadata=NOISY)
+    kept: float = 0.01
+    memory: float = field(default=0.15, metadata=NOISY)
+    leak_mb: float = field(default=0.25, metadata=NOISY)
     variants: Mapping[str, Tolerances] = field(default_factory=dict)
 
     def of(self, variant: str) -> Tolerances:

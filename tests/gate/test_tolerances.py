@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from pathlib import Path
+
 import pytest
 
 from detq.errors import DetqError, UnknownNameError
@@ -63,3 +66,11 @@ def test_a_mistake_in_a_variants_tolerances_is_a_sentence_that_names_it(table, s
     """A tolerance for a variant that does not exist would not be in force."""
     with pytest.raises(DetqError, match=sentence):
         tolerances_from({"variants": table})
+
+
+def test_the_table_of_the_documentation_has_every_tolerance_with_its_default():
+    """docs/gate.md is where people look them up."""
+    text = (Path(__file__).resolve().parents[2] / "docs" / "gate.md").read_text(encoding="utf-8")
+    for item in fields(Tolerances):
+        if item.name != "variants":
+            assert f"| `{item.name}` | {item.default:g} |" in text

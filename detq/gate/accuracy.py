@@ -1,0 +1,154 @@
+"""The paired gate's second kind of evidence: what is found in the same images, compared image by image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from detq.gate.decision import decide
+from detq.gate.evidence import Evidence, Verdict
+from detq.gate.ratio import widen_to
+from detq.gate.tolerances import Tolerances
+from detq.gate.trial import Trial
+from detq.metrics.agreement import agreement
+from detq.metrics.bootstrap import Interval, draw_weights, paired_difference, percentile_interval
+from detq.metrics.coco import paired_ap_difference
+from detq.metrics.evaluate import choose_report_class
+from detq.metrics.report2024 import METRICS, dataset_metrics
+from detq.types import Detections, GroundTruth
+
+__all__ = ["ACCURACY_TESTS", "Labelled", "judge_accuracy"]
+
+AP_FIGURES = ("AP", "AP50")
+ACCURACY_TESTS = len(AP_FIGURES) + len(METRICS) + 1
+"""Intervals that `judge_accuracy` takes of one variant: what the error probability is shared among."""
+
+REPLICATES = 1000
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The images as they were annotated.
+
+    Attributes:
+        classes: names of labels.
+        truths: one for each image; None where nobody labelled them.
+    """
+
+    classes: tuple[str, ...]
+    truths: Sequence[GroundTruth] | None
+
+
+def judge_accuracy(
+    trial: Trial, labelled: Labelled, reference: Sequence[Detections], alpha: float, tolerances: Tolerances
+) -> list[Evidence]:
+    """Return what is to be said about AP, AP50, the report's four metrics, and the fp32 detections kept.
+
+    Args:
+        trial: with detections of each image.
+        labelled: the same images.
+        reference: the base's fp32 detections of them.
+        alpha: the probability with which each interval may miss.
+        tolerances: how much each may fall.
+    """
+    if not trial.meaningful:
+        detail = "weights that mean nothing: accuracy is not judged"
+        return [Evidence("accuracy", "AP", trial.variant, Verdict.INCONCLUSIVE, detail=detail)]
+    found = [_kept(trial, reference, alpha, tolerances.kept)]
+    if labelled.truths is not None:
+        found = [
+            *_average_precision(trial, labelled, alpha, tolerances.ap),
+            *_report(trial, labelled, alpha, tolerances.metrics),
+            *found,
+        ]
+    return [item for item in found if item is not None]
+
+
+def _average_precision(trial: Trial, labelled: Labelled, alpha: float, tolerance: float) -> list[Evidence]:
+    from detq.metrics.coco import coco_evaluate
+
+    truths, classes = labelled.truths or (), labelled.classes
+    now = coco_evaluate(trial.head.detections, truths, classes)
+    differences = paired_ap_difference(
+        trial.base.detections, trial.head.detections, truths, classes, replicates=REPLICATES
+    )
+    noise = paired_ap_difference(trial.base.detections, trial.control.detections, truths, classes, replicates=1)
+    found = []
+    for name in AP_FIGURES:
+        interval, floor, value = differences[name], noise[name], getattr(now, name)
+        if interval is None or floor is None or value is None:
+            detail = "no image has an object to find: accuracy is not judged"
+            found.append(Evidence("accuracy", name, trial.variant, Verdict.INCONCLUSIVE, detail=detail))
+        else:
+            found.append(_evidence(trial.variant, name, value, interval, abs(floor.estimate), alpha, tolerance))
+    return found
+
+
+def _report(trial: Trial, labelled: Labelled, alpha: float, tolerance: float) -> list[Evidence]:
+    chosen = choose_report_class(labelled.classes)
+    if chosen is None or not labelled.truths:
+        return []
+    label = labelled.classes.index(chosen)
+    rows = {name: dataset_metrics(side.detections, labelled.truths, label) for name, side in trial.sides()}
+    found = []
+    for column, name in enumerate(METRICS):
+        head, base, control = (rows[side][:, column] for side in ("head", "base", "control"))
+        interval = paired_difference(base, head, replicates=REPLICATES)
+        floor = abs(float((control - base).mean()))
+        found.append(_evidence(trial.variant, name, float(head.mean()), interval, floor, alpha, tolerance))
+    return found
+
+
+def _kept(trial: Trial, reference: Sequence[Detections], alpha: float, tolerance: float) -> Evidence | None:
+    """Compare the shares of the base's fp32 detections that the two sides find; None where there are none at all."""
+    sides = (trial.base, trial.head, trial.control)
+    counts = [
+        [agreement([before], [after]).matched for before, after in zip(reference, side.detections, strict=True)]
+        for side in sides
+    ]
+    base, head, control = (np.asarray(values, np.float64) for values in counts)
+    total = np.asarray([int((found.scores >= 0.7).sum()) for found in reference], np.float64)
+    if not total.sum():
+        return None
+    draws = [
+        float(weights @ (head - base)) / float(weights @ total)
+        for weights in draw_weights(len(total), REPLICATES, 0)
+        if weights @ total
+    ]
+    interval = percentile_interval(float((head - base).sum() / total.sum()), draws)
+    floor = abs(float((control - base).sum() / total.sum()))
+    now = float(head.sum() / total.sum())
+    return _evidence(trial.variant, "fp32 detections kept", now, interval, floor, alpha, tolerance)
+
+
+def _evidence(  # noqa: PLR0917  # read at four places, all in this module
+    variant: str, name: str, now: float, interval: Interval, floor: float, alpha: float, tolerance: float
+) -> Evidence:
+    """Turn head − base, with its 95 % interval, into evidence, where falling is what is worse.
+
+    Args:
+        variant: id.
+        name: the figure.
+        now: head's.
+        interval: of head − base.
+        floor: how far two processes of the base's own code differed.
+        alpha: the probability with which the interval may miss.
+        tolerance: how much the figure may fall.
+    """
+    # What floating point makes of sums over the same images is no change.
+    estimate, low, high = (round(value, 9) for value in (interval.estimate, interval.low, interval.high))
+    low, high = widen_to(estimate, min(low, estimate), max(high, estimate), alpha)
+    change, worst, best = 0.0 - estimate, 0.0 - (low - floor), 0.0 - (high + floor)
+    verdict = decide(change, best, worst, tolerance)
+    detail = ""
+    if verdict is Verdict.REGRESSION:
+        detail = f"{name} {now - estimate:.4f} → {now:.4f}, interval of the fall {best:+.4f} to {worst:+.4f}"
+    elif verdict is Verdict.INCONCLUSIVE:
+        detail = (
+            f"{name} {now - estimate:.4f} → {now:.4f}: too few images to tell chance from loss; give it more --images"
+        )
+    return Evidence(
+        "accuracy", name, variant, verdict, now, now - estimate, change, tolerance, detail, low=best, high=worst
+    )

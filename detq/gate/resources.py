@@ -1,0 +1,117 @@
+"""The paired gate's other kinds of evidence: bytes, memory, and what runs in int8."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from detq.gate.decision import decide
+from detq.gate.evidence import Evidence, Verdict, verdict_of
+from detq.gate.tolerances import Tolerances
+from detq.gate.trial import Trial
+
+__all__ = ["LEAK_IMAGES", "growth_mb", "judge_resources"]
+
+LEAK_IMAGES = 48
+"""Fewer images than this cannot tell a leak from buffers that are still being made."""
+
+
+def judge_resources(trial: Trial, tolerances: Tolerances) -> list[Evidence]:
+    """Return what is to be said about the weights, the peak of memory, its growth, and the share of MACs in int8."""
+    found = [_weights(trial, tolerances), _peak(trial, tolerances), _growth(trial, tolerances)]
+    return [item for item in found if item is not None] + _int8(trial, tolerances)
+
+
+def _weights(trial: Trial, tolerances: Tolerances) -> Evidence:
+    now, before = trial.head.weight_bytes, trial.base.weight_bytes
+    change = now / before - 1 if before else float(now > 0)
+    verdict = verdict_of(change, tolerances.weight_bytes)
+    detail = f"weights {before:,} → {now:,} bytes" if verdict.fails else ""
+    return Evidence(
+        "weights", "weight_bytes", trial.variant, verdict, now, before, change, tolerances.weight_bytes, detail
+    )
+
+
+def _peak(trial: Trial, tolerances: Tolerances) -> Evidence | None:
+    """Compare the peaks; by how much the base's two processes differ is the noise. None where nobody knows."""
+    now, base, control = (side.peak_bytes for _, side in trial.sides())
+    if not now or not base or not control:
+        return None
+    before = (base + control) / 2
+    change, floor = now / before - 1, abs(base - control) / before
+    verdict = decide(change, change - floor, change + floor, tolerances.memory)
+    detail = f"peak of memory {before / 1e6:.0f} → {now / 1e6:.0f} MB" if verdict.fails else ""
+    if verdict is Verdict.INCONCLUSIVE:
+        detail = f"peak of memory {change:+.1%}, but two processes of the base differed by {floor:.1%}"
+    return Evidence(
+        "memory",
+        "peak",
+        trial.variant,
+        verdict,
+        now,
+        before,
+        change,
+        tolerances.memory,
+        detail,
+        change - floor,
+        change + floor,
+    )
+
+
+def _growth(trial: Trial, tolerances: Tolerances) -> Evidence | None:
+    """Compare how fast memory grows from image to image; None where that is unknown, or the images are too few."""
+    slopes = [growth_mb(side.held_bytes) for _, side in trial.sides()]
+    if any(slope is None for slope in slopes):
+        return None
+    now, base, control = (float(slope or 0.0) for slope in slopes)
+    before = (base + control) / 2
+    change, floor = now - before, abs(base - control)
+    verdict = decide(change, change - floor, change + floor, tolerances.leak_mb)
+    detail = ""
+    if verdict is Verdict.REGRESSION:
+        detail = f"a leak: memory grows by {now:.2f} MB with every image, the base's by {before:.2f}"
+    elif verdict is Verdict.INCONCLUSIVE:
+        detail = f"memory grows by {change:+.2f} MB an image, two processes of the base differed by {floor:.2f}"
+    return Evidence(
+        "memory",
+        "growth",
+        trial.variant,
+        verdict,
+        now,
+        before,
+        change,
+        tolerances.leak_mb,
+        detail,
+        change - floor,
+        change + floor,
+    )
+
+
+def growth_mb(held_bytes: Sequence[int | None]) -> float | None:
+    """Return by how many megabytes memory grows with every image, or None where that is unknown.
+
+    A leak grows all the time, and an allocator or a cache in steps. So the images after the first quarter, in which
+    buffers are still being made, are cut into four parts, and the smallest step from one part's median to the next
+    counts; nothing, where one of the steps goes down.
+    """
+    known = [value for value in held_bytes if value is not None]
+    if len(known) < max(LEAK_IMAGES, len(held_bytes)):
+        return None
+    late = np.asarray(known[len(known) // 4 :], np.float64) / 1e6
+    parts = np.array_split(late, 4)
+    steps = np.diff([np.median(part) for part in parts])
+    return max(0.0, float(steps.min())) / (len(late) / 4)
+
+
+def _int8(trial: Trial, tolerances: Tolerances) -> list[Evidence]:
+    pairs = {"int8_share": (trial.head.int8_share, trial.base.int8_share)}
+    for stage, before in trial.base.int8_by_stage.items():
+        pairs[f"int8_share of {stage}"] = (trial.head.int8_by_stage.get(stage, 0.0), before)
+    found = []
+    for name, (now, before) in pairs.items():
+        change = round(before - now, 6)
+        verdict = verdict_of(change, tolerances.int8_share)
+        detail = f"{name} {before:.2%} → {now:.2%}" if verdict.fails else ""
+        found.append(Evidence("int8", name, trial.variant, verdict, now, before, change, tolerances.int8_share, detail))
+    return found

@@ -1,0 +1,56 @@
+"""Making sure that two commits are compared, and not one with itself: where the workers' code came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from detq.errors import DetqError
+from detq.paired.checkout import Tree
+
+__all__ = ["check_detq", "check_module"]
+
+
+def check_detq(head: Tree, base: Tree, hellos: Mapping[str, Mapping[str, Any]], *, own_model: bool) -> None:
+    """Check that base's detq is the base commit's wherever head's is the working tree's.
+
+    Args:
+        head: where head's code is.
+        base: where base's code is.
+        hellos: the workers' first answers, by side.
+        own_model: the model is a user's own: then an installed detq may be the same for both.
+
+    Raises:
+        DetqError: both would run the same detq, with a model that comes from it.
+    """
+    mine, other = (Path(hellos[side]["detq"]) for side in ("head", "base"))
+    if mine.is_relative_to(head.top):
+        place = mine.relative_to(head.top)
+        if other != base.top / place:
+            raise DetqError(
+                f"--base {base.name}: expected {place} in the commit, as in {head.name}, there is none; choose a base "
+                "that has detq"
+            )
+    elif not own_model:
+        raise DetqError(
+            f"detq gate: the model and detq both come from {mine.parent}, which is outside of {head.top}: two commits "
+            "of this repository would run the same code; give a --model package.module:build of this repository"
+        )
+
+
+def check_module(head: Tree, base: Tree, built: Mapping[str, Mapping[str, Any]]) -> None:
+    """Check the same of the module that a user's own model is from.
+
+    Raises:
+        DetqError: both sides would build the same model.
+    """
+    files = {side: built[side].get("module") for side in ("head", "base")}
+    if files["head"] is None:
+        return
+    mine, other = Path(files["head"]), Path(files["base"] or "")
+    if not mine.is_relative_to(head.top) or not other.is_relative_to(base.top):
+        raise DetqError(
+            f"detq gate: the model comes from {mine if mine == other else other}, which is no file of the commit: both "
+            "sides would run the same model; remove it from the environment, or from PYTHONPATH"
+        )

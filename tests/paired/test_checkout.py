@@ -1,0 +1,71 @@
+"""The base commit beside the working tree, and where code came from."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from detq.errors import DetqError
+from detq.paired.checkout import Tree, base_tree, head_tree
+from detq.paired.code import check_detq, check_module
+
+
+def worktrees(folder):
+    command = ["git", "worktree", "list", "--porcelain"]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.count("worktree ")
+
+
+def test_the_commit_is_checked_out_beside_the_working_tree_and_gone_afterwards(repository):
+    """Also after an error; what is not committed is only in the working tree."""
+    head = head_tree(repository / "images")
+    assert (head.top, head.folder.name) == (repository.resolve(), "images")
+    head = head_tree(repository)
+    with pytest.raises(KeyboardInterrupt), base_tree(head, "main") as base:  # noqa: PT012
+        assert (base.folder / "tiny_detector.py").is_file()
+        assert not (base.folder / "images").exists()
+        assert worktrees(repository) == 2
+        raise KeyboardInterrupt
+    assert not base.top.exists()
+    assert worktrees(repository) == 1
+
+
+def test_a_folder_outside_of_git_and_an_unknown_commit_are_sentences(repository, tmp_path):
+    """And a folder that the commit does not have."""
+    with pytest.raises(DetqError, match="expected to be started inside a git repository"):
+        head_tree(tmp_path)
+    with pytest.raises(DetqError, match=r"--base no-such: expected a commit, branch or tag .* fetch-depth: 0"):
+        base_tree(head_tree(repository), "no-such").__enter__()
+    with pytest.raises(DetqError, match="the commit has no folder images"):
+        base_tree(head_tree(repository / "images"), "main").__enter__()
+    assert worktrees(repository) == 1
+
+
+@pytest.fixture
+def trees(tmp_path):
+    return tuple(Tree(tmp_path / name, tmp_path / name, name) for name in ("head", "base"))
+
+
+def hello(**files):
+    return {side: {"detq": str(file), "module": str(file)} for side, file in files.items()}
+
+
+def test_two_commits_must_run_their_own_code(trees):
+    """A base without detq would be measured with head's."""
+    head, base = trees
+    mine = head.top / "detq" / "__init__.py"
+    check_detq(head, base, hello(head=mine, base=base.top / "detq" / "__init__.py"), own_model=False)
+    with pytest.raises(DetqError, match=r"--base base: expected detq.__init__.py in the commit"):
+        check_detq(head, base, hello(head=mine, base=mine), own_model=False)
+    check_module(head, base, hello(head=head.top / "m.py", base=base.top / "m.py"))
+    with pytest.raises(DetqError, match="both sides would run the same model"):
+        check_module(head, base, hello(head=head.top / "m.py", base=head.top / "m.py"))
+
+
+def test_an_installed_detq_may_be_the_same_for_both_if_the_model_is_the_users(trees, tmp_path):
+    """With a model of detq's own nothing would be compared."""
+    head, base = trees
+    installed = tmp_path / "site-packages" / "detq" / "__init__.py"
+    check_detq(head, base, hello(head=installed, base=installed), own_model=True)
+    with pytest.raises(DetqError, match="two commits of this repository would run the same code"):
+        check_detq(head, base, hello(head=installed, base=installed), own_model=False)

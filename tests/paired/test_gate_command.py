@@ -1,0 +1,83 @@
+"""`detq gate` on a real repository: processes of their own, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2]
+OPTIONS = ("--model", "tiny_detector:build", "--data", "images", "--variants", "fp32", "--threads", "1")
+
+
+def gate(folder, *arguments, **environment):
+    paths = os.pathsep.join(filter(None, [str(PACKAGE), os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, "-m", "detq", "gate", *OPTIONS, *arguments]
+    environment = os.environ | {"PYTHONPATH": paths, "COLUMNS": "200"} | environment
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+SLOW = """class Slow(nn.Identity):
+    def forward(self, image):
+        time.sleep(SECONDS)
+        return image
+
+
+class Tiny"""
+
+
+@pytest.fixture
+def slowed(repository):
+    """The working tree, not yet committed, with a slower stage and a box that is too wide."""
+    path = repository / "tiny_detector.py"
+    before = path.read_text()
+    slow = before.replace("class Tiny", SLOW).replace("nn.Identity(), nn.Identity()", "nn.Identity(), Slow()")
+    path.write_text(slow.replace("columns.max() + 1", "columns.max() + 9"))
+    yield repository
+    path.write_text(before)
+
+
+@pytest.mark.slow
+def test_a_slower_and_less_accurate_working_tree_fails_and_says_where(slowed, tmp_path):
+    """Exit code 1, the stage that slowed, the figures that fell, the reports, and no trace of the base."""
+    report = tmp_path / "gate.json"
+    done = gate(slowed, "--base", "main", "--budget", "2s", "--report", str(report), GITHUB_ACTIONS="true")
+    assert done.returncode == 1, done.stderr
+    assert "most of it in backbone" in done.stdout
+    assert "gate: FAILED: tiny_detector:build-fp32" in done.stdout
+    assert "::error title=detq gate" in done.stdout
+    document = json.loads(report.read_text())
+    found = {item["name"]: item for item in document["variants"]["tiny_detector:build-fp32"]["evidence"]}
+    failed = {name for name, item in found.items() if item["verdict"] == "regression"}
+    assert {"median", "AP", "prediction_iou"} <= failed
+    assert not failed & {"weight_bytes", "int8_share"}
+    assert found["median"]["change"] > 0.4
+    assert document["context"]["base"] == "main"
+    command = ["git", "worktree", "list"]
+    listed = subprocess.run(command, cwd=slowed, capture_output=True, text=True, check=True)
+    assert len(listed.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--base", "no-such-branch"], "--base no-such-branch: expected a commit, branch or tag"),
+        (["--base", "main", "--budget", "0"], "--budget 0: expected a time above 0"),
+        (["--base", "main", "--report", "gate.txt"], "--report gate.txt: expected a name that ends in"),
+        (["--base", "main", "--base-python", "no-python"], "--base-python no-python: expected a Python interpreter"),
+    ],
+)
+def test_a_mistake_is_a_sentence(repository, monkeypatch, arguments, sentence):
+    """Exit code 2."""
+    from detq.cli import app
+    from detq.errors import DetqError
+
+    monkeypatch.chdir(repository)
+    with pytest.raises(DetqError) as caught:
+        app(["gate", *OPTIONS, *arguments], standalone_mode=False)
+    assert str(caught.value).startswith(sentence)
+    assert caught.value.exit_code == 2

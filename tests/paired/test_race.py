@@ -1,0 +1,130 @@
+"""Three sessions of a worker measured in turns; here within this process, with the real detector."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from detq.errors import DataError, DetqError
+from detq.gate.trial import SIDES, Trial
+from detq.paired.config import GateConfig, absolute_data, seconds_of
+from detq.paired.frames import Frames
+from detq.paired.race import race, rounds_before_look
+from detq.paired.worker import Session, _answer
+
+
+class Here:
+    """A worker's session without a process around it, behind the same JSON."""
+
+    def __init__(self, log, side):
+        self.session, self.log, self.side = Session(), log, side
+
+    def ask(self, do, **question):
+        self.log.append((self.side, do, question.get("image")))
+        found = json.loads(json.dumps(_answer(self.session, json.loads(json.dumps({"do": do, **question})))))
+        if "error" in found:
+            raise DetqError(found["error"])
+        return found["answer"]
+
+
+@pytest.fixture
+def started(repository, tmp_path, monkeypatch):
+    """The three sessions with the tiny detector built, its images, and a log of all questions."""
+    monkeypatch.chdir(repository)
+    monkeypatch.syspath_prepend(str(repository))
+    frames = Frames(GateConfig("main", repository, data=str(repository / "images"), images=6), tmp_path)
+    log = []
+    workers = {side: Here(log, side) for side in SIDES}
+    options = {"weights": None, "classes": None, "seed": 0, "calibration": None}
+    for worker in workers.values():
+        built = worker.ask("build", variant="tiny_detector:build-fp32", image=frames.proof_path(), **options)
+        assert built["classes"] == ["car"]
+        assert built["module"].endswith("tiny_detector.py")
+    return workers, frames, log
+
+
+def test_every_image_goes_through_all_three_in_random_order_until_it_is_decided(started):
+    """First a round over all images, whose detections are kept; then as many as are needed."""
+    workers, frames, log = started
+    trial, seen = Trial("tiny_detector:build-fp32"), []
+    log.clear()
+    looks = race(
+        trial,
+        workers,
+        frames,
+        dict.fromkeys(SIDES, ("car",)),
+        decided=lambda trial, look: len(trial.images) >= 18 and look > 0,
+        budget_s=60,
+        seed=0,
+        step=seen.append,
+    )
+    assert looks == 3
+    assert seen == list(range(1, 25))
+    assert [sorted(trial.images[start : start + 6]) for start in range(0, 24, 6)] == [list(range(6))] * 4
+    timed = [side for side, do, _ in log if do == "detect"][6:]
+    orders = {tuple(timed[start : start + 3]) for start in range(0, len(timed), 3)}
+    assert all(sorted(order) == sorted(SIDES) for order in orders)
+    assert len(orders) > 3
+    assert all(len(side.times_ms) == len(side.stages_ms) == 24 for _, side in trial.sides())
+    assert all(value > 0 for value in trial.head.held_bytes)
+    assert all(3.9 < value < 400 for value in trial.head.times_ms)
+    assert trial.head.stages_ms[0].keys() >= {"transform", "backbone"}
+    truths = frames.labelled(("car",)).truths
+    np.testing.assert_array_equal(trial.head.detections[2].boxes, truths[2].boxes)
+
+
+def test_when_the_time_is_up_the_first_round_is_finished_and_nothing_more_begun(started):
+    """Accuracy needs every image."""
+    workers, frames, _ = started
+    trial = Trial("tiny_detector:build-fp32")
+    options = {"decided": lambda *_: False, "seed": 0, "step": lambda _: None}
+    assert race(trial, workers, frames, dict.fromkeys(SIDES, ("car",)), budget_s=0, **options) == 1
+    assert len(trial.images) == len(trial.head.detections) == 6
+    sizes = workers["head"].ask("finish")
+    assert sizes["weight_bytes"] == 65 * 4
+    assert sizes["peak_bytes"] >= 0
+
+
+def test_what_a_worker_cannot_do_is_an_answer_and_it_goes_on():
+    """A sentence of detq's as it is; anything else by its name."""
+    session = Session()
+    unknown = _answer(session, {"do": "recipes", "model": "no_such_model"})
+    assert unknown["error"].startswith("unknown model 'no_such_model'")
+    assert _answer(session, {"do": "detect", "image": "missing.npy"})["error"].startswith("FileNotFoundError: ")
+    assert "fp32" in _answer(session, {"do": "recipes", "model": "ssdlite320_mobilenet_v3_large"})["answer"]["recipes"]
+
+
+def test_looks_come_after_the_data_has_doubled():
+    """1, 2, 4, 8, … rounds in all."""
+    assert [rounds_before_look(look) for look in (1, 2, 3, 4, 5)] == [1, 1, 2, 4, 8]
+
+
+def test_data_without_images_is_a_sentence(tmp_path):
+    """Nothing can be compared on it."""
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="empty"):
+        Frames(GateConfig("main", tmp_path, data=str(tmp_path / "empty")), tmp_path)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("40s", 40), ("3m", 180), ("1.5 h", 5400), ("90", 90), ("2min", 120)])
+def test_a_budget_is_a_number_with_a_unit(text, seconds):
+    """Seconds where it has none."""
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0s", "-3m", "soon", "3 weeks", "nan"])
+def test_a_budget_that_is_no_time_is_a_sentence(text):
+    """An empty one would decide nothing."""
+    with pytest.raises(DetqError, match=r"--budget .*: expected a time above 0 such as 40s, 3m or 1h"):
+        seconds_of(text)
+
+
+def test_files_are_named_with_their_folder_for_processes_elsewhere(tmp_path, monkeypatch):
+    """Options stay behind the path; what is no file stays as it is."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    assert absolute_data("photos?map=car=1") == f"{tmp_path}/photos?map=car=1"
+    assert absolute_data("packaged") == "packaged"
+    assert absolute_data(None) is None
