@@ -34,6 +34,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="Time the benchmarks and write this machine class's baseline. Refused where CI is set.",
     )
+    add("--detq-gate-strict", action="store_true", help="With --detq-gate: fail where a figure is inconclusive, too.")
+    add(
+        "--detq-gate-report",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        help="With --detq-gate: write the verdict as .md, .json or .xml (JUnit); may be given several times.",
+    )
     add("--detq-models", metavar="NAMES", help="Models to measure: all, or names separated by commas.")
     add("--detq-images", metavar="N", type=int, help="How many images to measure. Default: 64; 4 when untimed.")
     add("--detq-threads", metavar="N", type=int, help="Threads of torch. Default: the cores this process may use.")
@@ -95,6 +103,7 @@ def _refuse_gate_without_benchmarks(config: pytest.Config) -> None:
 
 def _check(config: pytest.Config) -> None:
     """Refuse combinations that would pass without having measured anything."""
+    _check_gate_options(config)
     gate = next((name for name in ("--detq-gate-update", "--detq-gate") if config.getoption(name)), "")
     if not config.pluginmanager.has_plugin("benchmark"):
         if gate:
@@ -114,6 +123,18 @@ def _check(config: pytest.Config) -> None:
             f"{gate or '--benchmark-…'}: times are not to be taken while pytest-xdist runs other tests; run the "
             "benchmarks without -n (or with `-p no:xdist`)"
         )
+
+
+def _check_gate_options(config: pytest.Config) -> None:
+    """Refuse what would be ignored without the gate, and reports whose names do not say what they are to be."""
+    from detq.gate.report import check_reports
+
+    reports = config.getoption("detq_gate_report") or []
+    if not config.getoption("detq_gate"):
+        for option, given in (("strict", config.getoption("detq_gate_strict")), ("report", reports)):
+            if given:
+                raise pytest.UsageError(f"--detq-gate-{option} has no effect without --detq-gate; add it")
+    check_reports("--detq-gate-report", reports)
 
 
 def _switched_off(config: pytest.Config) -> str:
@@ -164,6 +185,8 @@ def _settings(config: pytest.Config, project: Project) -> Settings:
         update=bool(config.getoption("detq_gate_update")),
         report=(report or config.rootpath / "bench-report") if timing or report else None,
         record=_record_command(config, project),
+        strict=bool(config.getoption("detq_gate_strict")),
+        gate_reports=tuple(config.getoption("detq_gate_report") or ()),
     )
 
 

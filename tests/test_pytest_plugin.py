@@ -242,9 +242,10 @@ class TestTiming:
 class TestGate:
     """What fails the build besides time."""
 
-    def test_less_accurate_larger_less_quantized_and_renamed_each_show(self, gated):
-        """One run against a baseline that was better in every respect."""
+    def test_less_accurate_larger_less_quantized_and_renamed_each_show(self, gated, monkeypatch):
+        """One run against a baseline that was better in every respect; reports and GitHub's annotations say so too."""
         wrap_predictors(SHIFTED)
+        monkeypatch.setenv("GITHUB_ACTIONS", "true")
 
         def change(document, by_recipe):
             by_recipe["fp32"]["extra_info"]["weight_bytes"] //= 2
@@ -253,9 +254,14 @@ class TestGate:
             document["benchmarks"].append(gone)
 
         edit_baseline(change)
-        result = gated.runpytest_subprocess(*TIMED, "--detq-gate", "-k", "latency")
+        reports = [f"--detq-gate-report=gate{suffix}" for suffix in (".json", ".md", ".xml")]
+        result = gated.runpytest_subprocess(*TIMED, "--detq-gate", "-k", "latency", *reports)
         assert result.ret == pytest.ExitCode.TESTS_FAILED
         text = result.stdout.str()
+        result.stdout.fnmatch_lines(["::error title=detq gate%3A tiny_detector*"])
+        assert json.loads(Path("gate.json").read_text())["verdict"] == "missing"
+        assert Path("gate.md").read_text().startswith("## detq gate: failed")
+        assert "<failure" in Path("gate.xml").read_text()
         assert "REGRESSION tiny_detector:build-fp32: weights " in text
         assert "REGRESSION tiny_detector:build-fp32: share of the arithmetic in int8 50.00% → 0.00%" in text
         assert "REGRESSION tiny_detector:build-dynamic_int8: AP on 8 images 1.0000 → " in text
@@ -279,12 +285,14 @@ class TestGate:
         )
 
     def test_another_machine_class_is_said_loudly_and_judged_on_all_but_time(self, gated):
-        """And a bare --benchmark-compare has nothing to compare with, and says so."""
+        """A bare --benchmark-compare has nothing to compare with, and says so. It fails where --strict asks for it."""
         path = baseline_file()
         path.write_text(path.read_text().replace(path.stem, "another-class"))
         path.rename(path.with_stem("another-class"))
-        result = gated.runpytest_subprocess(*TIMED, "--detq-gate", "--benchmark-compare", "-k", "latency")
-        assert result.ret == pytest.ExitCode.OK
+        strict = ("--detq-gate", "--detq-gate-strict")
+        result = gated.runpytest_subprocess(*TIMED, *strict, "--benchmark-compare", "-k", "latency")
+        assert result.ret == pytest.ExitCode.TESTS_FAILED
+        result.stdout.fnmatch_lines(["detq: FAILED under --detq-gate-strict: *"])
         text = result.stdout.str()
         assert "NOTHING TO COMPARE WITH: no baseline for this machine class" in text
         assert "latency is INCONCLUSIVE; accuracy, size and int8 share are judged against another-class.json" in text
@@ -314,6 +322,7 @@ class TestRefusals:
             ),
             (["--detq-gate", "-p", "no:benchmark"], "--detq-gate needs pytest-benchmark"),
             (["--detq-models=fasterrcn"], "unknown model 'fasterrcn'"),
+            (["--detq-gate-report=gate.md"], "--detq-gate-report has no effect without --detq-gate"),
             (["--detq-images=0"], "--detq-images 0: expected 1 or more"),
             (["--detq-threads=1000"], "--threads 1000: expected 1 to "),
         ],

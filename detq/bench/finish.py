@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -13,8 +14,9 @@ from detq.baseline.entry import is_ours
 from detq.bench.comparison import Comparison, Machine
 from detq.bench.settings import Settings, known_models
 from detq.gate import Outcome, Selection, judge
+from detq.gate.report import github_lines, write_reports
 
-__all__ = ["judge_run", "measured_entries", "save_baseline"]
+__all__ = ["judge_run", "measured_entries", "publish", "save_baseline"]
 
 
 def measured_entries(config: pytest.Config) -> dict[str, Entry]:
@@ -53,6 +55,23 @@ def save_baseline(
     benchmarks = merge([entry.json for entry in run.values()], saved, outcome.vanished)
     write_baseline(comparison.path, benchmarks, _document(config), machine.id, machine.fields)
     return len(benchmarks)
+
+
+def publish(outcome: Outcome, settings: Settings, comparison: Comparison) -> list[str]:
+    """Write the reports that were asked for; return lines for the terminal, GitHub's annotations among them.
+
+    Raises:
+        OutputError: a report cannot be written.
+    """
+    baseline = comparison.choice.baseline
+    context = {
+        "machine_class": comparison.path.stem,
+        "baseline": None if baseline is None else baseline.path.name,
+        "images": settings.images,
+        "threads": settings.threads,
+    }
+    write_reports(list(settings.gate_reports), outcome, context, {})
+    return github_lines(outcome) if os.environ.get("GITHUB_ACTIONS") else []
 
 
 def _document(config: pytest.Config) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pytest
 from detq.baseline.scrub import scrub_commit, scrub_machine
 from detq.bench.clock import virtual_clock
 from detq.bench.comparison import Comparison, Machine
-from detq.bench.finish import judge_run, measured_entries, save_baseline
+from detq.bench.finish import judge_run, measured_entries, publish, save_baseline
 from detq.bench.progress import Progress
 from detq.bench.report import write_report
 from detq.bench.results import VariantResult
@@ -45,6 +45,7 @@ class BenchSession:
         self._selected: list[str] = []
         self._outcome: Outcome | None = None
         self._closing: list[str] = []
+        self._annotations: list[str] = []
         if settings.timing:
             self._comparison = Comparison(settings, self._machine)
             self._comparison.point(config.option)
@@ -142,8 +143,13 @@ class BenchSession:
             else:
                 self._closing.append(f"baseline NOT written: {'tests failed' if run else 'nothing was measured'}")
             session.exitstatus = pytest.ExitCode.OK if accepted else pytest.ExitCode.TESTS_FAILED
-        elif self.settings.gate and outcome.failed:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        elif self.settings.gate:
+            undecided = self.settings.strict and outcome.undecided
+            if outcome.failed or undecided:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            if undecided:
+                self._closing.append("FAILED under --detq-gate-strict: some figures could not be judged")
+            self._annotations = publish(outcome, self.settings, comparison)
         if self.settings.report and self._suite and self._suite.results:
             results = {variant: self.result(variant) for variant in self._suite.results}
             evidence = [asdict(item) for item in outcome.evidence]
@@ -187,6 +193,8 @@ class BenchSession:
                 comparison.messages.append(f"NOT COMPARED, not in the baseline or not in the run: {', '.join(missing)}")
         for message in [*comparison.messages, *self._closing]:
             reporter.write_line(f"detq: {message}", bold=True)
+        for line in self._annotations:
+            reporter.write_line(line)
 
     def pytest_unconfigure(self) -> None:
         """Remove what was only for this session."""

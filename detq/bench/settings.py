@@ -81,6 +81,8 @@ class Settings:
         update: write the baseline.
         report: folder for pictures, table and JSON, or None.
         record: the command that records the baseline of this selection.
+        strict: what is inconclusive fails, too.
+        gate_reports: files for the verdict.
     """
 
     project: Project
@@ -94,6 +96,8 @@ class Settings:
     update: bool
     report: Path | None
     record: str
+    strict: bool = False
+    gate_reports: tuple[Path, ...] = ()
 
     @property
     def variants(self) -> tuple[Variant, ...]:

@@ -182,9 +182,6 @@ def _show(result: PairedResult) -> None:
 
 
 def _exit_code(result: PairedResult, *, strict: bool) -> int:
-    from detq.gate.evidence import Verdict
-
     if result.outcome.failed:
         return REGRESSION
-    undecided = any(item.verdict is Verdict.INCONCLUSIVE for item in result.outcome.evidence)
-    return INCONCLUSIVE if strict and undecided else 0
+    return INCONCLUSIVE if strict and result.outcome.undecided else 0

@@ -55,6 +55,11 @@ class Outcome:
         return self.nothing or any(item.verdict.fails for item in self.evidence)
 
     @property
+    def undecided(self) -> bool:
+        """Whether some figure could not be judged."""
+        return any(item.verdict is Verdict.INCONCLUSIVE for item in self.evidence)
+
+    @property
     def improved(self) -> bool:
         """Whether some figure is better than the baseline beyond tolerance."""
         return any(item.verdict is Verdict.IMPROVEMENT for item in self.evidence)
