@@ -41,7 +41,7 @@ class Measurements:
         times_ms: of each recipe, float64 `(images,)`.
         splits_ms: of each recipe whose time is divided, float64 `(images, 3)`: see `detq.measure.split.PARTS`.
         found: of each recipe, one `Detections` an image.
-        agreements: with fp32, of each other recipe; empty for labelled data.
+        agreements: with fp32, of each other recipe, also with random weights; empty for labelled data.
         accuracy: of each recipe; empty without labels or with random weights.
         metrics_s: seconds that the metrics took.
     """
@@ -75,7 +75,7 @@ def read_measurements(config: RunConfig, view: View, recipes: Sequence[str], *, 
             seed=config.seed,
         )
         accuracy = {recipe: from_json(Accuracy, entries[recipe], recipe) for recipe in recipes}
-    elif meaningful:
+    elif config.unlabelled:  # also of random weights: how far quantization moves what they find is a fact
         agreements = {
             recipe: agreement(found[REFERENCE], found[recipe], score=config.score)
             for recipe in recipes
