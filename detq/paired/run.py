@@ -83,6 +83,7 @@ class _Run:
     spent_s: float = 0.0
 
     def result(self) -> PairedResult:
+        self._load_images()
         with self._workers() as workers:
             known = {side: self._ask(workers[side], "recipes", model=self.config.model) for side in ("head", "base")}
             recipes = choose_recipes(self.config, known["head"]["recipes"], known["base"]["recipes"], self.progress.say)
@@ -97,6 +98,14 @@ class _Run:
                 self.evidence.append(_one_sided(f"{self.config.model}-{recipe}", sides, self.base.name))
         outcome = Outcome(tuple(self.evidence), tuple(self.notes), not self.measured, ())
         return PairedResult(outcome, self._context(), self.measured)
+
+    def _load_images(self) -> None:
+        """Decode or render every image now: later that would be done between two processes that are being timed."""
+        self.progress.begin("loading images", len(self.frames))
+        for index in range(len(self.frames)):
+            self.frames.path(index)
+            self.progress.step(index + 1)
+        self.progress.end()
 
     @contextlib.contextmanager
     def _workers(self) -> Iterator[dict[str, Worker]]:
