@@ -139,6 +139,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--variants", default="fp32,dynamic_int8")
     parser.add_argument("--images", default="48")
     parser.add_argument("--budget", default="40s")
+    parser.add_argument("--threads", default="1")
     found = parser.parse_args()
     if unknown := set(found.kinds) - set(KINDS):
         parser.error(f"--kinds: expected some of {', '.join(KINDS)}, got {', '.join(sorted(unknown))}")
@@ -154,7 +155,7 @@ def measure(kind: Kind, run: int, arguments: argparse.Namespace) -> dict[str, ob
             change(clone, kind)
         report = Path(folder) / "gate.json"
         command = [sys.executable, "-m", "detq", "gate", "--base", "HEAD", "--report", str(report), "--seed", str(run)]
-        for name in ("model", "variants", "images", "budget"):
+        for name in ("model", "variants", "images", "budget", "threads"):
             command += [f"--{name}", str(getattr(arguments, name))]
         environment = os.environ | {"PYTHONPATH": str(clone)}
         ended = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, check=False)

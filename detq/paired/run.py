@@ -96,6 +96,10 @@ class _Run:
                     self._variant(recipe, workers, left=len(recipes) - number, tests=len(recipes))
             elif sides != {"head", "base"}:
                 self.evidence.append(_one_sided(f"{self.config.model}-{recipe}", sides, self.base.name))
+        if self.versions["head"] != self.versions["base"]:
+            self.notes.append(
+                f"the base runs with {_words(self.versions['base'])}, not {_words(self.versions['head'])}"
+            )
         outcome = Outcome(tuple(self.evidence), tuple(self.notes), not self.measured, ())
         return PairedResult(outcome, self._context(), self.measured)
 
@@ -241,6 +245,10 @@ class _Run:
             "seed": config.seed,
             "versions": self.versions,
         }
+
+
+def _words(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
 def _one_sided(variant: str, sides: set[str], base: str) -> Evidence:

@@ -9,15 +9,27 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 PACKAGE = Path(__file__).resolve().parents[2]
 OPTIONS = ("--model", "tiny_detector:build", "--data", "images", "--variants", "fp32", "--threads", "1")
 
 
-def gate(folder, *arguments, **environment):
-    paths = os.pathsep.join(filter(None, [str(PACKAGE), os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, "-m", "detq", "gate", *OPTIONS, *arguments]
-    environment = os.environ | {"PYTHONPATH": paths, "COLUMNS": "200"} | environment
+def run_action(folder, temporary, **inputs):
+    """Run the step of action.yml as GitHub does, in bash that stops at the first error, with its inputs filled in."""
+    action = yaml.safe_load((PACKAGE / "action.yml").read_text(encoding="utf-8"))
+    given = {name: str(item["default"]) for name, item in action["inputs"].items()} | inputs
+    (step,) = action["runs"]["steps"]
+    environment = os.environ | {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(PACKAGE), os.environ.get("PYTHONPATH")])),
+        "GITHUB_ACTIONS": "true",
+        "RUNNER_TEMP": str(temporary),
+        "GITHUB_STEP_SUMMARY": str(temporary / "summary.md"),
+        "GITHUB_OUTPUT": str(temporary / "output"),
+        **{name: given[value.split("inputs.")[1].split(" ")[0]] for name, value in step["env"].items()},
+    }
+    command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -43,13 +55,15 @@ def slowed(repository):
 
 @pytest.mark.slow
 def test_a_slower_and_less_accurate_working_tree_fails_and_says_where(slowed, tmp_path):
-    """Exit code 1, the stage that slowed, the figures that fell, the reports, and no trace of the base."""
-    report = tmp_path / "gate.json"
-    done = gate(slowed, "--base", "main", "--budget", "2s", "--report", str(report), GITHUB_ACTIONS="true")
+    """By the action: exit code 1, the stage that slowed, the figures that fell, reports, and no trace of the base."""
+    inputs = {"model": "tiny_detector:build", "data": "images", "variants": "fp32"}
+    done = run_action(slowed, tmp_path, base="main", budget="2s", **inputs)
     assert done.returncode == 1, done.stderr
     assert "most of it in backbone" in done.stdout
     assert "gate: FAILED: tiny_detector:build-fp32" in done.stdout
     assert "::error title=detq gate" in done.stdout
+    assert (tmp_path / "summary.md").read_text().startswith("## detq gate: failed")
+    report = Path((tmp_path / "output").read_text().strip().removeprefix("report="))
     document = json.loads(report.read_text())
     found = {item["name"]: item for item in document["variants"]["tiny_detector:build-fp32"]["evidence"]}
     failed = {name for name, item in found.items() if item["verdict"] == "regression"}
