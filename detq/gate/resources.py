@@ -60,11 +60,14 @@ def _peak(trial: Trial, tolerances: Tolerances) -> Evidence | None:
 
 
 def _growth(trial: Trial, tolerances: Tolerances) -> Evidence | None:
-    """Compare how fast memory grows from image to image; None where that is unknown, or the images are too few."""
-    slopes = [growth_mb(side.held_bytes) for _, side in trial.sides()]
-    if any(slope is None for slope in slopes):
+    """Compare how fast memory grows from image to image; None where the platform does not say."""
+    held = [[value for value in side.held_bytes if value is not None] for _, side in trial.sides()]
+    if not all(held):
         return None
-    now, base, control = (float(slope or 0.0) for slope in slopes)
+    if len(trial.images) < LEAK_IMAGES:
+        detail = f"{len(trial.images)} images are too few to tell a leak, it takes {LEAK_IMAGES}: a longer --budget"
+        return Evidence("memory", "growth", trial.variant, Verdict.INCONCLUSIVE, detail=detail)
+    now, base, control = (growth_mb(values) for values in held)
     before = (base + control) / 2
     change, floor = now - before, abs(base - control)
     verdict = decide(change, change - floor, change + floor, tolerances.leak_mb)
@@ -88,17 +91,14 @@ def _growth(trial: Trial, tolerances: Tolerances) -> Evidence | None:
     )
 
 
-def growth_mb(held_bytes: Sequence[int | None]) -> float | None:
-    """Return by how many megabytes memory grows with every image, or None where that is unknown.
+def growth_mb(held_bytes: Sequence[int]) -> float:
+    """Return by how many megabytes memory grows with every image, from what was in use after each of 8 or more.
 
     A leak grows all the time, and an allocator or a cache in steps. So the images after the first quarter, in which
     buffers are still being made, are cut into four parts, and the smallest step from one part's median to the next
     counts; nothing, where one of the steps goes down.
     """
-    known = [value for value in held_bytes if value is not None]
-    if len(known) < max(LEAK_IMAGES, len(held_bytes)):
-        return None
-    late = np.asarray(known[len(known) // 4 :], np.float64) / 1e6
+    late = np.asarray(held_bytes[len(held_bytes) // 4 :], np.float64) / 1e6
     parts = np.array_split(late, 4)
     steps = np.diff([np.median(part) for part in parts])
     return max(0.0, float(steps.min())) / (len(late) / 4)

@@ -22,7 +22,7 @@ def test_the_commit_is_checked_out_beside_the_working_tree_and_gone_afterwards(r
     assert (head.top, head.folder.name) == (repository.resolve(), "images")
     head = head_tree(repository)
     with pytest.raises(KeyboardInterrupt), base_tree(head, "main") as base:  # noqa: PT012
-        assert (base.folder / "tiny_detector.py").is_file()
+        assert (base.folder / "bright.py").is_file()
         assert not (base.folder / "images").exists()
         assert worktrees(repository) == 2
         raise KeyboardInterrupt

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 PACKAGE = Path(__file__).resolve().parents[2]
-OPTIONS = ("--model", "tiny_detector:build", "--data", "images", "--variants", "fp32", "--threads", "1")
+OPTIONS = ("--variants", "fp32", "--threads", "1")
 
 
 def run_action(folder, temporary, **inputs):
@@ -33,21 +33,25 @@ def run_action(folder, temporary, **inputs):
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
-SLOW = """class Slow(nn.Identity):
+SLOW = """class Slow(nn.AvgPool2d):
     def forward(self, image):
-        time.sleep(SECONDS)
-        return image
+        time.sleep(0.005)
+        return super().forward(image)
 
 
-class Tiny"""
+class Bright"""
 
 
 @pytest.fixture
 def slowed(repository):
     """The working tree, not yet committed, with a slower stage and a box that is too wide."""
-    path = repository / "tiny_detector.py"
+    path = repository / "bright.py"
     before = path.read_text()
-    slow = before.replace("class Tiny", SLOW).replace("nn.Identity(), nn.Identity()", "nn.Identity(), Slow()")
+    slow = (
+        before.replace("class Bright", SLOW)
+        .replace("= nn.AvgPool2d", "= Slow")
+        .replace("import torch", "import time\n\nimport torch", 1)
+    )
     path.write_text(slow.replace("columns.max() + 1", "columns.max() + 9"))
     yield repository
     path.write_text(before)
@@ -56,16 +60,15 @@ def slowed(repository):
 @pytest.mark.slow
 def test_a_slower_and_less_accurate_working_tree_fails_and_says_where(slowed, tmp_path):
     """By the action: exit code 1, the stage that slowed, the figures that fell, reports, and no trace of the base."""
-    inputs = {"model": "tiny_detector:build", "data": "images", "variants": "fp32"}
-    done = run_action(slowed, tmp_path, base="main", budget="2s", **inputs)
+    done = run_action(slowed, tmp_path, base="main", budget="2s", variants="fp32")
     assert done.returncode == 1, done.stderr
     assert "most of it in backbone" in done.stdout
-    assert "gate: FAILED: tiny_detector:build-fp32" in done.stdout
+    assert "gate: FAILED: bright:build-fp32" in done.stdout
     assert "::error title=detq gate" in done.stdout
     assert (tmp_path / "summary.md").read_text().startswith("## detq gate: failed")
     report = Path((tmp_path / "output").read_text().strip().removeprefix("report="))
     document = json.loads(report.read_text())
-    found = {item["name"]: item for item in document["variants"]["tiny_detector:build-fp32"]["evidence"]}
+    found = {item["name"]: item for item in document["variants"]["bright:build-fp32"]["evidence"]}
     failed = {name for name, item in found.items() if item["verdict"] == "regression"}
     assert {"median", "AP", "prediction_iou"} <= failed
     assert not failed & {"weight_bytes", "int8_share"}

@@ -1,4 +1,4 @@
-"""Three sessions of a worker measured in turns; here within this process, with the real detector."""
+"""Three sessions of a worker measured in turns; here within this process, with the example's detector."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ def started(repository, tmp_path, monkeypatch):
     workers = {side: Here(log, side) for side in SIDES}
     options = {"weights": None, "classes": None, "seed": 0, "calibration": None}
     for worker in workers.values():
-        built = worker.ask("build", variant="tiny_detector:build-fp32", image=frames.proof_path(), **options)
+        built = worker.ask("build", variant="bright:build-fp32", image=frames.proof_path(), **options)
         assert built["classes"] == ["car"]
-        assert built["module"].endswith("tiny_detector.py")
+        assert built["module"].endswith("bright.py")
     return workers, frames, log
 
 
 def test_every_image_goes_through_all_three_in_random_order_until_it_is_decided(started):
     """First a round over all images, whose detections are kept; then as many as are needed."""
     workers, frames, log = started
-    trial, seen = Trial("tiny_detector:build-fp32"), []
+    trial, seen = Trial("bright:build-fp32"), []
     log.clear()
     looks = race(
         trial,
@@ -69,7 +69,7 @@ def test_every_image_goes_through_all_three_in_random_order_until_it_is_decided(
     assert len(orders) > 3
     assert all(len(side.times_ms) == len(side.stages_ms) == 24 for _, side in trial.sides())
     assert all(value > 0 for value in trial.head.held_bytes)
-    assert all(3.9 < value < 400 for value in trial.head.times_ms)
+    assert all(0 < value < 400 for value in trial.head.times_ms)
     assert trial.head.stages_ms[0].keys() >= {"transform", "backbone"}
     truths = frames.labelled(("car",)).truths
     np.testing.assert_array_equal(trial.head.detections[2].boxes, truths[2].boxes)
@@ -78,12 +78,12 @@ def test_every_image_goes_through_all_three_in_random_order_until_it_is_decided(
 def test_when_the_time_is_up_the_first_round_is_finished_and_nothing_more_begun(started):
     """Accuracy needs every image."""
     workers, frames, _ = started
-    trial = Trial("tiny_detector:build-fp32")
+    trial = Trial("bright:build-fp32")
     options = {"decided": lambda *_: False, "seed": 0, "step": lambda _: None}
     assert race(trial, workers, frames, dict.fromkeys(SIDES, ("car",)), budget_s=0, **options) == 1
     assert len(trial.images) == len(trial.head.detections) == 6
     sizes = workers["head"].ask("finish")
-    assert sizes["weight_bytes"] == 65 * 4
+    assert sizes["weight_bytes"] == (64 * 32 + 32 + 32 + 1) * 4
     assert sizes["peak_bytes"] >= 0
 
 
