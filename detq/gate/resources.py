@@ -17,6 +17,10 @@ LEAK_IMAGES = 48
 """Fewer images than this cannot tell a leak from buffers that are still being made."""
 
 
+LEAST_PEAK_BYTES = 32e6
+"""What changes of a smaller peak are fractions of: a few megabytes are what a process differs by anyway."""
+
+
 def judge_resources(trial: Trial, tolerances: Tolerances) -> list[Evidence]:
     """Return what is to be said about the weights, the peak of memory, its growth, and the share of MACs in int8."""
     found = [_weights(trial, tolerances), _peak(trial, tolerances), _growth(trial, tolerances)]
@@ -36,10 +40,11 @@ def _weights(trial: Trial, tolerances: Tolerances) -> Evidence:
 def _peak(trial: Trial, tolerances: Tolerances) -> Evidence | None:
     """Compare the peaks; by how much the base's two processes differ is the noise. None where nobody knows."""
     now, base, control = (side.peak_bytes for _, side in trial.sides())
-    if not now or not base or not control:
+    if now is None or base is None or control is None:
         return None
     before = (base + control) / 2
-    change, floor = now / before - 1, abs(base - control) / before
+    size = max(before, LEAST_PEAK_BYTES)
+    change, floor = (now - before) / size, abs(base - control) / size
     verdict = decide(change, change - floor, change + floor, tolerances.memory)
     detail = f"peak of memory {before / 1e6:.0f} → {now / 1e6:.0f} MB" if verdict.fails else ""
     if verdict is Verdict.INCONCLUSIVE:

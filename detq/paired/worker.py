@@ -82,6 +82,7 @@ class Session:
             from detq.engine.calibration import CalibrationChoice
 
             more["calibration"] = CalibrationChoice(calibration)
+        _settle()
         self._start_bytes = _status_bytes("VmRSS")
         self._predictor = predictor = build_predictor(
             variant, weights=weights, classes=classes, seed=seed, prove_on=np.load(image), **more
@@ -134,7 +135,7 @@ class Session:
     def finish(self) -> dict[str, Any]:
         """Return the sizes, which are settled only when the variant has run."""
         peak, start = _status_bytes("VmHWM"), self._start_bytes
-        known = None if peak is None or start is None else peak - start
+        known = None if peak is None or start is None else max(0, peak - start)
         return {"weight_bytes": self._predictor.weight_bytes, "peak_bytes": known}
 
 

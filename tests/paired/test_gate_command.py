@@ -35,7 +35,7 @@ def run_action(folder, temporary, **inputs):
 
 SLOW = """class Slow(nn.AvgPool2d):
     def forward(self, image):
-        time.sleep(0.005)
+        time.sleep(0.05)
         return super().forward(image)
 
 
