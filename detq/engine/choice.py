@@ -10,6 +10,7 @@ from typing import Any
 from detq.errors import WeightsError
 from detq.files import read_json, write_json
 from detq.quantization.plan import DENSE_STAGES, Plan, StageRule
+from detq.quantization.recipes import find_recipe
 
 __all__ = ["choice_path", "chosen_plan", "file_digest", "write_choice"]
 
@@ -62,6 +63,7 @@ def chosen_plan(plan: Plan, weights: str | None) -> tuple[Plan, str | None]:
         raise WeightsError(f"{path}: not a choice of int8 stages; delete it, or run detq sensitivity --choose again")
     if digest != file_digest(Path(str(weights))):
         raise WeightsError(f"{path}: made for other weights; delete it, or run detq sensitivity --choose again")
+    int8 = find_recipe("static_int8").plan or Plan()
     for stage in DENSE_STAGES:
-        plan = plan.with_rule(stage, StageRule("inductor", "int8" if stage in chosen else "bf16"))
+        plan = plan.with_rule(stage, int8.rule(stage) if stage in chosen else StageRule("inductor", "bf16"))
     return plan, f"int8 in {', '.join(chosen)}, as {path.name} says"

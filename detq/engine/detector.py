@@ -76,7 +76,7 @@ class StagedDetector(nn.Module):
             "transform": Transform(detector.transform, pixels=pixels),
             "backbone": self._backbone,
             "rpn_head": self._rpn_head,
-            "proposals": Proposals(detector.rpn, plan.proposals),
+            "proposals": Proposals(detector.rpn, plan.proposals, plan.overlap),
             "box_pool": self._pool_boxes,
             "box_head": self._box_head,
             "postprocess": Postprocess(roi),

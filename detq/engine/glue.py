@@ -116,8 +116,10 @@ class Proposals:
     Anchors depend on shapes alone, so they are kept from one image to the next.
     """
 
-    def __init__(self, rpn: Any, limit: int | None) -> None:
+    def __init__(self, rpn: Any, limit: int | None, overlap: float | None) -> None:
         self.rpn = without_children(rpn, "head")
+        if overlap is not None:
+            self.rpn.nms_thresh = overlap
         self.limit, self.quick = limit, is_known(rpn)
         self._anchors: dict[Any, tuple[Tensor, list[int]]] = {}
 

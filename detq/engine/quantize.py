@@ -20,6 +20,7 @@ from detq.engine.observe import Observed, dynamic_shapes, observe
 from detq.errors import QuantizationError, UnsupportedError
 from detq.files import atomic_path
 from detq.quantization.plan import Plan, StageRule
+from detq.quantization.recipes import find_recipe
 
 __all__ = ["Programs", "as_program", "dynamic_shapes", "load_program"]
 
@@ -91,11 +92,12 @@ class Programs:
         return self._calibration
 
     def _calibrate(self, rules: Mapping[str, StageRule]) -> None:
-        """Quantize these stages, and the others with nothing kept in floating point, which cost nothing more."""
+        """Quantize these stages, and the others as `static_int8` does, which cost nothing more."""
         if reason := static_int8.unsupported_reason():
             raise UnsupportedError(reason)
         calibration = self._chosen()
-        wanted = {stage: StageRule("inductor", "int8") for stage in self._stages} | dict(rules)
+        usual = find_recipe("static_int8").plan or Plan()
+        wanted = {stage: usual.rule(stage) for stage in self._stages} | dict(rules)
         todo = {stage: rule for stage, rule in wanted.items() if not self._path(stage, rule).exists()}
         self._say(f"calibrating {', '.join(todo)} on {len(calibration.indices)} images of {calibration.dataset.name}")
         with torch.inference_mode(mode=False), torch.no_grad():

@@ -52,6 +52,8 @@ class Plan:
         mask_pool: RoIAlign of the mask branch.
         mask_head: with the predictor.
         proposals: at most this many of the best proposals reach the box head; None for the detector's own limit.
+        overlap: of two proposals whose IoU is greater the worse one goes; None for the detector's own threshold of
+            non-maximum suppression.
     """
 
     pixels: Literal["float", "uint8"] = "float"
@@ -62,6 +64,7 @@ class Plan:
     mask_pool: StageRule = StageRule()
     mask_head: StageRule = StageRule()
     proposals: int | None = None
+    overlap: float | None = None
 
     @classmethod
     def uniform(
@@ -103,7 +106,7 @@ class Plan:
             KeyError, TypeError: it lacks a field, or has one of another kind.
         """
         rules = {name: StageRule(**{**data[name], "keep": tuple(data[name]["keep"])}) for name in _RULES}
-        return cls(pixels=data["pixels"], proposals=data["proposals"], **rules)
+        return cls(pixels=data["pixels"], proposals=data["proposals"], overlap=data["overlap"], **rules)
 
 
-_RULES = tuple(item.name for item in fields(Plan) if item.name not in {"pixels", "proposals"})
+_RULES = tuple(item.name for item in fields(Plan) if isinstance(item.default, StageRule))

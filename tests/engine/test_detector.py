@@ -62,6 +62,20 @@ def test_a_limit_on_proposals_keeps_the_best():
     torch.testing.assert_close(few, every[:5])
 
 
+def test_proposals_that_overlap_more_than_a_plan_allows_are_dropped():
+    """As with torchvision's own threshold, which stays as it is in the detector that was given."""
+    detector = small_detector()
+    detector.rpn.score_thresh = 0.0
+    image = torch.rand(3, 96, 96)
+    with torch.inference_mode():
+        usual = build_staged(detector, Plan()).run(image).proposals
+        few = build_staged(detector, Plan(overlap=0.2)).run(image).proposals
+        assert detector.rpn.nms_thresh == 0.7
+        detector.rpn.nms_thresh = 0.2
+        torch.testing.assert_close(few, build_staged(detector, Plan()).run(image).proposals)
+    assert 0 < len(few) < len(usual)
+
+
 def test_stages_are_timed_by_name():
     """Every stage has its milliseconds, in the order in which they run."""
     clock: dict[str, float] = {}

@@ -85,7 +85,7 @@ def test_a_network_with_a_filter_of_its_own_keeps_it():
     """A user's method is called, not bypassed."""
     rpn = network()
     assert is_known(rpn)
-    assert Proposals(rpn, None).quick
+    assert Proposals(rpn, None, None).quick
     rpn.__class__ = Reversed
     assert not is_known(rpn)
-    assert not Proposals(rpn, None).quick
+    assert not Proposals(rpn, None, None).quick
