@@ -53,10 +53,17 @@ class Options:
 
 
 def category_rule(options: Options, path: str) -> CategoryRule:
-    """Return how to find classes in a format that has them at `path` if nothing else is said."""
-    if options.category_from is None and options.category is not None:
-        return CategoryRule(None, options.category)
-    return CategoryRule(options.category_from or path, options.category)
+    """Return how to find classes in a format that has them at `path` if nothing else is said.
+
+    Raises:
+        DataError: the name for all is none.
+    """
+    category = None if options.category is None else options.category.strip()
+    if category == "":
+        raise DataError(f"--category: expected a name, found {options.category!r}; leave it out or name the class")
+    if options.category_from is None and category is not None:
+        return CategoryRule(None, category)
+    return CategoryRule(options.category_from or path, category)
 
 
 def refuse_options(path: Path, options: Options, why: str) -> None:

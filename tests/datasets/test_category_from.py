@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from detq.datasets.category_from import CategoryRule, attribute_paths, look_up
+from detq.datasets.options import Options, category_rule
 from detq.errors import DataError
 
 REGION = {
@@ -32,6 +33,13 @@ def test_a_fallback_is_for_what_has_none():
     assert CategoryRule("region_attributes.Clases", "car").find(REGION, "region 0") == "Vehículo"
     assert CategoryRule(None, "car").find(REGION, "region 0") == "car"
     assert look_up(REGION, "region_attributes.Clases.more") is None
+
+
+def test_the_name_for_all_is_one():
+    """Spaces around it are none of it, and nothing else than spaces is no name."""
+    assert category_rule(Options(category=" car "), "label") == CategoryRule(None, "car")
+    with pytest.raises(DataError, match="--category: expected a name, found ' '"):
+        category_rule(Options(category=" "), "label")
 
 
 @pytest.mark.parametrize(
