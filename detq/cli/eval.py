@@ -169,17 +169,16 @@ def _print(result: Mapping[str, Any]) -> None:
     from rich.console import Console
 
     from detq.records import from_json
-    from detq.report.accuracy_table import accuracy_table
+    from detq.report.accuracy_table import MOST_SIDE_BY_SIDE, accuracy_overview, accuracy_table
     from detq.results import Accuracy
 
-    table = accuracy_table(
-        {variant: from_json(Accuracy, entry, variant) for variant, entry in result["variants"].items()},
-        images=result["data"]["images"],
-        score=result["score"],
-        iou=result["iou"],
-        report_class=result["report_class"],
-        reference=result["reference"] or _REFERENCE,
-    )
+    found = {variant: from_json(Accuracy, entry, variant) for variant, entry in result["variants"].items()}
+    given: dict[str, Any] = {name: result[name] for name in ("score", "iou", "report_class")}
+    given["images"] = result["data"]["images"]
+    if len(found) > MOST_SIDE_BY_SIDE:
+        table = accuracy_overview(found, **given, more="--json")
+    else:
+        table = accuracy_table(found, **given, reference=result["reference"] or _REFERENCE)
     console = Console(soft_wrap=False)
     console.print(table.to_rich())
     for note in table.notes:

@@ -203,7 +203,7 @@ def _show(result: RunResult, out: Path) -> None:
     from detq.report.tables import context_lines
 
     console = wide_console()
-    for table in tables_of(result):
+    for table in tables_of(result, terminal=True):
         print_table(console, table)
     for line in context_lines(result):
         console.print(Text(line), soft_wrap=True)

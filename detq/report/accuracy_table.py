@@ -10,7 +10,10 @@ from detq.metrics.report2024 import METRICS
 from detq.report.table import Table, interval_text
 from detq.results import REFERENCE, Accuracy, RunResult
 
-__all__ = ["accuracy_table", "accuracy_tables"]
+__all__ = ["MOST_SIDE_BY_SIDE", "accuracy_overview", "accuracy_table", "accuracy_tables"]
+
+MOST_SIDE_BY_SIDE = 3
+"""So many variants with their differences and intervals fit side by side into a terminal."""
 
 _NAMES = {
     "prediction_iou": "prediction IoU",
@@ -21,6 +24,7 @@ _NAMES = {
 }
 _MATCHING = {"precision": "precision, one to one", "recall": "recall, one to one", "f1": "F1, one to one"}
 _DIGITS = 4
+_OVERVIEW = ("AP", "AP50", "AP75")
 
 
 _NOTHING = Accuracy(report_class=None, report={}, coco={}, matching={}, difference=None)
@@ -70,24 +74,51 @@ def accuracy_table(
     return Table(f"Accuracy on {images} images", tuple(columns), tuple(rows), _notes(score, iou, report_class))
 
 
-def _row(label: str, group: str, name: str, accuracies: Mapping[str, Accuracy]) -> tuple[str, ...]:
+def accuracy_overview(
+    accuracies: Mapping[str, Accuracy], *, images: int, score: float, iou: float, report_class: str | None, more: str
+) -> Table:
+    """Return a row for each variant, for a terminal: the most important metrics without differences.
+
+    Args:
+        accuracies: by variant.
+        images: how many were evaluated.
+        score: least score of a detection that counted.
+        iou: least IoU of a right one.
+        report_class: what the report's metrics were computed for; None for nothing.
+        more: where the rest is.
+    """
+    rows = [_row(_NAMES.get(name, name), "report", name, accuracies, differences=False) for name in METRICS]
+    rows += [_row(name, "coco", name, accuracies, differences=False) for name in _OVERVIEW]
+    if any(accuracy.masks for accuracy in accuracies.values()):
+        rows += [_mask_row(name, accuracies, differences=False) for name in _OVERVIEW]
+    rows.append(_row(_MATCHING["f1"], "matching", "f1", accuracies, differences=False))
+    columns, *cells = zip(*rows, strict=True)
+    turned = tuple((variant, *row) for variant, row in zip(accuracies, cells, strict=True))
+    notes = [note.replace("four rows", "four columns") for note in _notes(score, iou, report_class)[:2]]
+    notes.append(f"Differences with their intervals, and objects by size: {more}.")
+    return Table(f"Accuracy on {images} images", ("variant", *columns), turned, tuple(notes))
+
+
+def _row(
+    label: str, group: str, name: str, accuracies: Mapping[str, Accuracy], *, differences: bool = True
+) -> tuple[str, ...]:
     cells = [label]
     for accuracy in accuracies.values():
         value = getattr(accuracy, group).get(name)
         cells.append("n/a" if value is None else f"{value:.{_DIGITS}f}")
-        if accuracy.difference:
+        if accuracy.difference and differences:
             # The matching's precision and recall have the report's names; the differences are the report's.
             known = group != "matching"
             cells.append(interval_text(accuracy.difference.get(name), _DIGITS, signed=True) if known else "")
     return tuple(cells)
 
 
-def _mask_row(name: str, accuracies: Mapping[str, Accuracy]) -> tuple[str, ...]:
+def _mask_row(name: str, accuracies: Mapping[str, Accuracy], *, differences: bool = True) -> tuple[str, ...]:
     cells = [f"mask {_NAMES.get(name, name)}"]
     for accuracy in accuracies.values():
         value = (accuracy.masks or {}).get(name)
         cells.append("n/a" if value is None else f"{value:.{_DIGITS}f}")
-        if accuracy.difference:
+        if accuracy.difference and differences:
             cells.append(interval_text(accuracy.difference.get(f"mask_{name}"), _DIGITS, signed=True))
     return tuple(cells)
 

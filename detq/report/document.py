@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from detq.report.accuracy_table import accuracy_table
+from detq.report.accuracy_table import MOST_SIDE_BY_SIDE, accuracy_overview, accuracy_table
 from detq.report.table import Table
 from detq.report.tables import agreement_table, context_lines, proposals_table, split_table, summary_table, time_table
-from detq.results import RunResult
+from detq.results import Accuracy, RunResult
 
 __all__ = ["tables_of", "to_markdown"]
 
 
-def tables_of(result: RunResult) -> Iterator[Table]:
-    """Yield the tables of a run: time and size, accuracy or agreement, the speed-up by proposals; at last a summary."""
+def tables_of(result: RunResult, *, terminal: bool = False) -> Iterator[Table]:
+    """Yield the tables of a run: time and size, accuracy or agreement, the speed-up by proposals; at last a summary.
+
+    Args:
+        result: of the run.
+        terminal: many variants are a row each in the table of accuracy, which has no room for differences then.
+    """
     yield time_table(result)
-    makers = (split_table, _accuracy_table, agreement_table, proposals_table, summary_table)
+    wide = not terminal or len(result.variants) <= MOST_SIDE_BY_SIDE
+    accuracy = _accuracy_table if wide else _accuracy_overview
+    makers = (split_table, accuracy, agreement_table, proposals_table, summary_table)
     yield from (table for make in makers if (table := make(result)) is not None)
 
 
@@ -29,10 +37,26 @@ def to_markdown(result: RunResult) -> str:
 
 
 def _accuracy_table(result: RunResult) -> Table | None:
-    known = {recipe: found.accuracy for recipe, found in result.variants.items() if found.accuracy is not None}
+    known = _accuracies(result)
+    return accuracy_table(known, **_conditions(result, known)) if known else None
+
+
+def _accuracy_overview(result: RunResult) -> Table | None:
+    known = _accuracies(result)
     if not known:
         return None
+    return accuracy_overview(known, **_conditions(result, known), more="report.md and metrics.json")
+
+
+def _accuracies(result: RunResult) -> dict[str, Accuracy]:
+    return {recipe: found.accuracy for recipe, found in result.variants.items() if found.accuracy is not None}
+
+
+def _conditions(result: RunResult, known: Mapping[str, Accuracy]) -> dict[str, Any]:
     report_class = next(iter(known.values())).report_class
-    return accuracy_table(
-        known, images=result.data.images, score=result.score, iou=result.iou, report_class=report_class
-    )
+    return {
+        "images": result.data.images,
+        "score": result.score,
+        "iou": result.iou,
+        "report_class": report_class,
+    }

@@ -21,21 +21,24 @@ __all__ = ["resize_shortest_edge", "to_original_frame"]
 def resize_shortest_edge(image: NDArray[np.uint8], size: int, max_size: int) -> NDArray[np.uint8]:
     """Return `image` as Detectron2's `ResizeShortestEdge` does: the short side `size`, the long one at most `max_size`.
 
-    Pillow's bilinear filter on uint8, which averages where it shrinks.
+    Pillow's bilinear filter on uint8, which averages where it shrinks. A side has at least one pixel, however long and
+    thin the image is.
 
     Args:
         image: uint8 `(height, width, 3)`, in any order of channels.
         size: of the short side in pixels; 0 leaves the image as it is.
         max_size: most of the long side in pixels.
     """
-    height, width = shortest_edge(image.shape[0], image.shape[1], size, max_size)
+    height, width = (max(side, 1) for side in shortest_edge(image.shape[0], image.shape[1], size, max_size))
     if (height, width) == image.shape[:2]:
         return image
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def to_original_frame(fields: Fields, resized: tuple[int, int], original: tuple[int, int]) -> Detections:
-    """Return detections in pixels of the original image, clipped to it, without those that are empty there.
+    """Return detections in pixels of the original image, clipped to it, best score first.
+
+    Those that are empty there, and those of a network that has no number for them, drop out.
 
     Args:
         fields: of a Detectron2 export, on any device: boxes in pixels of the resized image, labels from 0, masks
@@ -48,12 +51,12 @@ def to_original_frame(fields: Fields, resized: tuple[int, int], original: tuple[
     scale = np.asarray([original[1] / width, original[0] / height] * 2, np.float32)
     limit = np.asarray([original[1], original[0]] * 2, np.float32)
     boxes = np.clip(fields["boxes"].float().cpu().numpy() * scale, 0, limit)
-    kept = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    masks = _masks(fields["masks"], boxes, original) if "masks" in fields else None
-    found = Detections(
-        boxes, fields["scores"].float().cpu().numpy(), fields["labels"].cpu().numpy(), masks, image_size=original
-    )
-    return found if kept.all() else found[kept]
+    scores, labels = fields["scores"].float().cpu().numpy(), fields["labels"].cpu().numpy()
+    # A number that is none compares as False.
+    kept = np.flatnonzero((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]) & (scores >= 0))
+    kept = kept[np.argsort(-scores[kept], kind="stable")]
+    masks = _masks(fields["masks"], boxes, original)[kept] if "masks" in fields else None
+    return Detections(boxes[kept], scores[kept], labels[kept], masks, image_size=original)
 
 
 def _masks(values: Tensor, boxes: NDArray[np.float32], original: tuple[int, int]) -> Masks:

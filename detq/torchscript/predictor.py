@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +67,10 @@ class TorchScriptPredictor:
         score_threshold: float = 0.0,
         classes: Sequence[str] | None = None,
     ) -> None:
-        for option, value in (("input_format", input_format), ("network_format", network_format)):
-            if value not in {"BGR", "RGB"}:
-                raise DetqError(f"{option}: expected 'BGR' or 'RGB', got {value!r}")
+        if not isinstance(file, str | Path | bytes):
+            raise DetqError(f"TorchScriptPredictor: expected a path or the file's bytes, got {type(file).__name__}")
         self._options: dict[str, Any] = {
-            "device": device,
+            "device": str(device),  # a torch.device too
             "input_format": input_format,
             "network_format": network_format,
             "min_size_test": min_size_test,
@@ -79,6 +78,7 @@ class TorchScriptPredictor:
             "score_threshold": score_threshold,
             "classes": classes,
         }
+        _check_options(self._options)
         self.name = "the TorchScript file's bytes" if isinstance(file, bytes) else str(file)
         self._bytes = file if isinstance(file, bytes) else _map(Path(file))
         self.sha256 = hashlib.sha256(self._bytes).hexdigest()
@@ -177,6 +177,23 @@ class TorchScriptPredictor:
         """Load the module from the file's bytes."""
         self.__init__(state["file"], **state["options"])  # type: ignore[misc]
         self.name = state["name"]
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    """Raise where an option has a value that would only fail, or mislead, on the first image."""
+    for option in ("input_format", "network_format"):
+        if options[option] not in ("BGR", "RGB"):
+            raise DetqError(f"{option}: expected 'BGR' or 'RGB', got {options[option]!r}")
+    for option, least in (("min_size_test", 0), ("max_size_test", 1)):
+        value = options[option]
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise DetqError(f"{option}: expected a whole number of pixels from {least}, got {value!r}")
+    threshold = options["score_threshold"]
+    if not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
+        raise DetqError(f"score_threshold: expected a number from 0 to 1, got {threshold!r}")
+    classes = options["classes"]
+    if isinstance(classes, str) or not all(isinstance(name, str) for name in classes or ()):
+        raise DetqError(f"classes: expected names in a list such as ['car', 'bus'], got {classes!r:.60}")
 
 
 def _map(path: Path) -> mmap.mmap | bytes:

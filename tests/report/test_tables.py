@@ -48,6 +48,21 @@ def test_the_last_table_has_time_and_ap_side_by_side(make_result, agreeing):
     assert summary_table(make_result(agreement=agreeing)) is None
 
 
+def test_many_variants_are_a_row_each_in_a_terminal(make_result, with_rival):
+    """Side by side nobody could read them; `report.md` has their differences all the same."""
+    result = make_result()
+    for name in ("bf16", "static_int8"):
+        result = with_rival(result, name, (1.3, 1.2, 1.4))
+    table = next(table for table in tables_of(result, terminal=True) if table.title.startswith("Accuracy"))
+    assert [row[0] for row in table.rows] == ["fp32", "dynamic_int8", "bf16", "static_int8"]
+    assert dict(zip(table.columns, table.rows[1], strict=True))["AP75"] == "0.5000"
+    console = Console(file=io.StringIO(), width=160)
+    console.print(table.to_rich())
+    assert "…" not in console.file.getvalue()
+    assert "report.md" in table.notes[-1]
+    assert "| F1, one to one |" in to_markdown(result)
+
+
 def test_agreement_shows_shares_iou_and_shift(make_result, agreeing):
     """Shares in percent, the score shift with its sign."""
     row = agreement_table(make_result(agreement=agreeing)).rows[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import shutil
 import threading
@@ -267,6 +268,54 @@ def test_wrong_options_are_refused(exported):
         TorchScriptPredictor(exported["Traced"], input_format="GBR")
     with pytest.raises(DetqError, match="device: expected 'cpu'"):
         TorchScriptPredictor(exported["Traced"], device="tpu")
+    for options, message in (
+        ({"network_format": None}, "network_format: expected 'BGR' or 'RGB', got None"),
+        ({"classes": "car"}, r"classes: expected names in a list such as \['car', 'bus'\], got 'car'"),
+        ({"classes": [1, 2]}, "classes: expected names in a list"),
+        ({"score_threshold": "0.5"}, "score_threshold: expected a number from 0 to 1, got '0.5'"),
+        ({"score_threshold": float("nan")}, "score_threshold: expected a number from 0 to 1, got nan"),
+        ({"min_size_test": 100.5}, "min_size_test: expected a whole number of pixels from 0, got 100.5"),
+        ({"max_size_test": 0}, "max_size_test: expected a whole number of pixels from 1, got 0"),
+    ):
+        with pytest.raises(DetqError, match=message):
+            TorchScriptPredictor(exported["Traced"], **options)
+    with pytest.raises(DetqError, match="expected a path or the file's bytes, got BytesIO"):
+        TorchScriptPredictor(io.BytesIO(exported["Traced"].read_bytes()))
+
+
+def test_a_device_of_torchs_is_a_device(exported, bgr):
+    """Programs hold `torch.device`; and the predictor still pickles."""
+    predictor = TorchScriptPredictor(exported["Traced"], device=torch.device("cpu"))
+    assert predictor.device == "cpu"
+    assert len(pickle.loads(pickle.dumps(predictor))(bgr)) == len(predictor(bgr))  # noqa: S301  # our own bytes
+
+
+@pytest.mark.parametrize("shape", [(1, 3000, 3), (3000, 1, 3), (1, 1, 3)])
+@pytest.mark.parametrize("name", ["Scripted", "Traced"])
+def test_images_of_any_shape_are_answered(exported, name, shape):
+    """However long and thin: a side has at least a pixel after resizing too."""
+    found = TorchScriptPredictor(exported[name])(np.full(shape, 255, np.uint8))
+    assert found.image_size == shape[:2]
+    assert (found.boxes >= 0).all()
+
+
+class _Diverged(nn.Module):
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        nan, far = float("nan"), 5000.0
+        boxes = torch.tensor([[0.0, 0, 9, 9], [nan, 0, 9, 9], [0, 0, 9, 9], [far, far, far, far], [1, 1, 8, 8]])
+        scores = torch.tensor([0.3, 0.9, nan, 0.8, 0.7])
+        return boxes, torch.zeros(5, dtype=torch.int32), torch.ones(5, 1, 28, 28), scores, torch.tensor(image.shape[1:])
+
+
+def test_what_is_no_number_drops_out_and_the_best_comes_first(tmp_path, bgr):
+    """Detectron2 drops such boxes itself; a foreign network may not, nor sort, nor have int64 for classes."""
+    with quiet_torchscript():
+        torch.jit.script(_Diverged()).save(str(tmp_path / "diverged.ts"))
+    found = TorchScriptPredictor(tmp_path / "diverged.ts", min_size_test=0)(bgr)
+    np.testing.assert_allclose(found.scores, [0.7, 0.3])
+    assert found.boxes.tolist() == [[1, 1, 8, 8], [0, 0, 9, 9]]
+    assert [int(mask.sum()) for mask in full_size(found.masks)] == [49, 81]
+    assert found.labels.dtype == np.int64
 
 
 def test_it_is_part_of_the_api():
