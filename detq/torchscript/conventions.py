@@ -165,7 +165,7 @@ def recognise(module: torch.jit.ScriptModule, name: str, device: str = "cpu") ->
         for height, width in _TRIAL_SIZES:
             value = 0.5 if convention.resizes else 127.0
             try:
-                with torch.inference_mode():
+                with torch.inference_mode(), torch.jit.optimized_execution(False):  # nothing to compile for one call
                     fields = convention.run(module, torch.full((3, height, width), value, device=device))
             except ValueError as error:
                 problem = str(error)

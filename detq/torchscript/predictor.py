@@ -86,8 +86,9 @@ class TorchScriptPredictor:
         self.metadata = content.metadata
         named = classes or content.metadata.get("classes")
         self.classes: tuple[str, ...] | None = None if named is None else tuple(map(str, named))
+        # Before it is frozen: frozen graphs whose runs fail, as those of classifiers do, have crashed the process.
+        self._convention, self.has_masks = recognise(content.module, self.name, self.device)
         self.script = FrozenScript(content.module)
-        self._convention, self.has_masks = recognise(self.script.module, self.name, device)
 
     def _read(self, file: Path | bytes) -> ScriptFile:
         device = self.device
