@@ -208,6 +208,18 @@ class _Other(nn.Module):
         return [{"boxes": images[0].mean((1, 2)), "labels": torch.zeros(3)}]
 
 
+class _Classifier(nn.Sequential):
+    def __init__(self) -> None:
+        last = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))
+        super().__init__(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), *last)
+
+
+class _Exports(nn.Module):
+    @torch.jit.export
+    def run(self, image: Tensor) -> Tensor:
+        return image
+
+
 class _Fails(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         return image.reshape(17, -1)
@@ -220,13 +232,15 @@ class _Fails(nn.Module):
         (_Words(), r"its forward takes str; expected one of List\[Tensor\]"),
         (_Other(), "its answer has no scores"),
         (_Fails(), "RuntimeError: "),
+        (_Exports(), "its forward takes no argument"),
+        (_Classifier(), r"expected 4D input \(got 3D input\)"),
     ],
-    ids=["an image filter", "no image", "half a detector", "one that fails"],
+    ids=["an image filter", "no image", "half a detector", "one that fails", "no forward", "a classifier"],
 )
 def test_a_file_that_is_no_detector_says_what_it_is(module, message, tmp_path):
     """One sentence with the file, what was expected and what was found."""
     with quiet_torchscript():
-        torch.jit.script(module).save(str(tmp_path / "other.ts"))
+        torch.jit.script(module.eval()).save(str(tmp_path / "other.ts"))
     with pytest.raises(ModelFileError, match=rf"other\.ts is not a detector.*{message}") as caught:
         TorchScriptPredictor(tmp_path / "other.ts")
     assert "\n" not in str(caught.value)
