@@ -315,8 +315,9 @@ def test_images_of_any_shape_are_answered(exported, name, shape):
 
 class _Diverged(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        nan, far = float("nan"), 5000.0
-        boxes = torch.tensor([[0.0, 0, 9, 9], [nan, 0, 9, 9], [0, 0, 9, 9], [far, far, far, far], [1, 1, 8, 8]])
+        nan = float("nan")
+        boxes = torch.tensor([0.0, 0.0, 9.0, 9.0]).repeat(5, 1)
+        boxes[1, 0], boxes[3], boxes[4] = nan, 5000.0, torch.tensor([1.0, 1.0, 8.0, 8.0])
         scores = torch.tensor([0.3, 0.9, nan, 0.8, 0.7])
         return boxes, torch.zeros(5, dtype=torch.int32), torch.ones(5, 1, 28, 28), scores, torch.tensor(image.shape[1:])
 
