@@ -27,7 +27,8 @@ EPS = 2**-12
 def unsupported_reason() -> str | None:
     """Return why nothing can be quantized statically here, or None if it can."""
     try:
-        found = importlib.util.find_spec("torchao.quantization.pt2e.quantizer.x86_inductor_quantizer")
+        with quiet():  # looking imports torchao itself, which makes torch warn of something in torch
+            found = importlib.util.find_spec("torchao.quantization.pt2e.quantizer.x86_inductor_quantizer")
     except ImportError:
         found = None
     if found is None:
