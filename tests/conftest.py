@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from detq.pytest_plugin import _timing
+
 settings.register_profile("ci", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("dev", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile quickly rather than well, except where benchmarks are timed; packages of another level are others."""
+    if not _timing(config):
+        os.environ.setdefault("AOT_INDUCTOR_COMPILE_WRAPPER_OPT_LEVEL", "O0")
+
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -47,3 +57,17 @@ def int8_predictor(noise):
     from detq.predictor import build_predictor
 
     return build_predictor("fasterrcnn_mobilenet_v3_large_320_fpn-dynamic_int8", weights="random", prove_on=noise)
+
+
+@pytest.fixture
+def command_line(monkeypatch, capsys):
+    """Run `detq ARGUMENTS` here, seconds sooner than in a process of its own; return its exit code and what it said."""
+    from detq.cli import main
+
+    def run(*arguments: str):
+        monkeypatch.setattr(sys, "argv", ["detq", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return stop.value.code, capsys.readouterr()
+
+    return run

@@ -67,8 +67,8 @@ def test_a_module_imports_only_from_its_own_layer_and_those_before_it(path):
     assert not later, f"{path.name} imports from a later layer: {sorted(later)}"
 
 
-def _seconds_and_modules(code: str) -> tuple[float, set[str]]:
-    """The quickest of five runs: other processes can only make a run slower."""
+def _seconds_and_modules(code: str, enough: float) -> tuple[float, set[str]]:
+    """The quickest of up to five runs, until one is quick `enough`: other processes can only make a run slower."""
     times = []
     for _ in range(5):
         start = time.perf_counter()
@@ -79,6 +79,8 @@ def _seconds_and_modules(code: str) -> tuple[float, set[str]]:
             check=True,
         )
         times.append(time.perf_counter() - start)
+        if times[-1] < enough:
+            break
     return min(times), set(done.stdout.split())
 
 
@@ -94,6 +96,6 @@ def _seconds_and_modules(code: str) -> tuple[float, set[str]]:
 )
 def test_start_up_takes_under_half_a_second_and_loads_no_torch(code):
     """Help, listings and every pytest run of an environment with detq installed must stay instant."""
-    seconds, modules = _seconds_and_modules(code)
+    seconds, modules = _seconds_and_modules(code, 0.5)
     assert "torch" not in modules
     assert seconds < 0.5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from detq.errors import DetqError, UnknownNameError, unknown_name
 from detq.gate.tolerances import Tolerances, tolerances_from
 from detq.models.weights import parse_weights
 from detq.models.zoo import MODELS, find_model
-from detq.quantization.plan import DENSE_STAGES
 from detq.variants import Variant, variants_of
 
 __all__ = [
@@ -31,6 +30,9 @@ IMAGES_TIMED = 64
 
 IMAGES_UNTIMED = 4
 """Images where the benchmarks only double as tests."""
+
+CALIBRATION_UNTIMED = 8
+"""Images that calibrate there: rendering and running the usual number takes half a minute."""
 
 SMALLEST = "fasterrcnn_mobilenet_v3_large_320_fpn"
 """The packaged model that compiles and runs in the least time."""
@@ -107,28 +109,24 @@ class Settings:
     @property
     def calibration(self) -> CalibrationChoice:
         """What static int8 takes its ranges from."""
-        return CalibrationChoice(self.project.calibration)
+        choice = CalibrationChoice(self.project.calibration)
+        return choice if self.timing else replace(choice, images=CALIBRATION_UNTIMED)
 
     def left_out(self, variant: Variant) -> str | None:
         """Return why a variant does not run in this session, or None if it does.
 
-        Compiling a model for all recipes takes minutes where nothing is cached. As tests, the benchmarks do it for the
-        smallest of the packaged models; when times count, or the models were chosen, for all. Static int8 needs images
-        to calibrate with.
+        Building a model for all recipes takes minutes where nothing is cached. As tests, the benchmarks do it for the
+        smallest of the packaged models, and run the others with the recipes that suit any detector; when times count,
+        or the models were chosen, all run. Static int8 needs images to calibrate with.
         """
         source = parse_weights(self.weights or self.project.weights, variant.model_spec)
         if variant.recipe_spec.calibrates and not self.calibration.suits(source.kind):
             return f"{missing([variant.recipe])}, or [tool.detq] calibration"
         if self.timing or not self.every_model or variant.model == SMALLEST:
             return None
-        if not variant.model_spec.packaged or not _compiles(variant):
+        if not variant.model_spec.packaged or variant.recipe_spec.any_detector:
             return None
-        return f"untimed, what is compiled runs on {SMALLEST} only; --benchmark-enable or --detq-models runs it all"
-
-
-def _compiles(variant: Variant) -> bool:
-    plan = variant.recipe_spec.plan
-    return plan is not None and any(plan.rule(stage).engine == "inductor" for stage in DENSE_STAGES)
+        return f"untimed, slow builds run on {SMALLEST} only; --benchmark-enable or --detq-models runs it all"
 
 
 def read_project(root: Path) -> Project | None:

@@ -88,7 +88,8 @@ def _compiler() -> str:
         )
     except OSError:
         return "none"
-    return done.stdout.partition("\n")[0]
+    level = os.environ.get("AOT_INDUCTOR_COMPILE_WRAPPER_OPT_LEVEL", "")
+    return f"{done.stdout.partition(chr(10))[0]} {level}".rstrip()
 
 
 def _isa() -> str:

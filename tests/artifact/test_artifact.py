@@ -79,7 +79,7 @@ print(time.perf_counter() - start, len(found), "torchao" in sys.modules, os.path
 
 
 def test_it_starts_within_a_second_without_compiling(exported, noise, tmp_path, monkeypatch):
-    """In a process of its own, without a cache, torchao or a compiler; the quickest of three: others are at work."""
+    """In a process of its own, without a cache, torchao or a compiler; up to three times where others are at work."""
     Image.fromarray(noise).save(tmp_path / "noise.png")
     monkeypatch.setenv("DETQ_CACHE", str(tmp_path / "empty"))
     seconds = []
@@ -95,6 +95,8 @@ def test_it_starts_within_a_second_without_compiling(exported, noise, tmp_path, 
         assert int(count) > 0
         assert (torchao, cache) == ("False", "False")
         seconds.append(float(took))
+        if seconds[-1] < 1:
+            break
     assert min(seconds) < 1
 
 

@@ -22,7 +22,7 @@ def same(found, expected):
 
 
 @pytest.mark.parametrize("masks", [False, True], ids=["boxes", "masks"])
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(
     size=st.tuples(st.integers(20, 200), st.integers(20, 200)),
     seed=st.integers(0, 5),

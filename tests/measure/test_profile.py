@@ -134,9 +134,9 @@ def test_the_command_prints_json_alone():
         (["fp32", "--threads", "1000"], "--threads 1000: expected 1 to"),
     ],
 )
-def test_a_mistake_is_one_sentence_before_anything_is_built(arguments, expected):
+def test_a_mistake_is_one_sentence_before_anything_is_built(command_line, arguments, expected):
     """Exit code 2, and no traceback."""
-    done = _detq(*arguments)
-    assert done.returncode == 2
-    assert expected in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    code, said = command_line("profile", *arguments)
+    assert code == 2
+    assert expected in said.err
+    assert len(said.err.splitlines()) == 1
