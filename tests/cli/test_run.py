@@ -31,12 +31,6 @@ def _start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     )
 
 
-def _detq(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    process = _start(*arguments, cwd=cwd)
-    stdout, stderr = process.communicate(timeout=300)
-    return subprocess.CompletedProcess(arguments, process.returncode, stdout, stderr)
-
-
 def _wait_for_rows(path: Path, rows: int, process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 240
     while not path.exists() or path.read_bytes().count(b"\n") <= rows:
@@ -58,7 +52,7 @@ def noises(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_run_resumes_and_an_interrupted_one_says_how(noises):
+def test_a_killed_run_resumes_and_an_interrupted_one_says_how(noises, monkeypatch, command_line):
     """SIGKILL in the middle, Ctrl-C in the middle of what is left, then the rest: every image once, in order."""
     arguments = ("run", "--data", "noises", "--model", MODEL, "--variants", "dynamic_int8", "--weights", "random")
     arguments += ("--out", "out", "--threads", "1")
@@ -76,13 +70,14 @@ def test_a_killed_run_resumes_and_an_interrupted_one_says_how(noises):
     assert interrupted.returncode == 130
     assert stderr.splitlines()[-1] == f"detq: interrupted; go on with `detq {' '.join(arguments)} --resume`"
 
-    done = _detq(*arguments, "--resume", "--json", cwd=noises.parent)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.chdir(noises.parent)
+    code, said = command_line(*arguments, "--resume", "--json")
+    assert code == 0, said.err
     rows = timings.read_text(encoding="utf-8").splitlines()
     assert rows[:5] == kept
     images = [row.split(",")[0] for row in rows[1::2]]
     assert len(images) == len(set(images)) == 12
-    result = json.loads(done.stdout)
+    result = json.loads(said.out)
     assert result == json.loads((noises.parent / "out" / "metrics.json").read_text(encoding="utf-8"))
     assert not result["meaningful_accuracy"]
     assert all(variant["accuracy"] is None for variant in result["variants"].values())
@@ -91,12 +86,12 @@ def test_a_killed_run_resumes_and_an_interrupted_one_says_how(noises):
     assert "random" in (noises.parent / "out" / "report.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.slow
-def test_a_mistake_is_one_sentence_and_exit_code_2(noises):
+def test_a_mistake_is_one_sentence_and_exit_code_2(noises, monkeypatch, command_line):
     """On standard error, without a traceback, and nothing is written."""
-    done = _detq("run", "--data", "noises", "--model", "fasterrcnn_mobilenet", "--out", "out", cwd=noises.parent)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert re.fullmatch(r"detq: unknown model 'fasterrcnn_mobilenet'; did you mean .*\n", done.stderr)
+    monkeypatch.chdir(noises.parent)
+    code, said = command_line("run", "--data", "noises", "--model", "fasterrcnn_mobilenet", "--out", "out")
+    assert (code, said.out) == (2, "")
+    assert re.fullmatch(r"detq: unknown model 'fasterrcnn_mobilenet'; did you mean .*\n", said.err)
     assert not (noises.parent / "out").exists()
 
 

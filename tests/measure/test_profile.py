@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 
 import pytest
@@ -108,19 +106,13 @@ def test_tables_and_picture_show_every_variant_and_stage(profile, tmp_path):
     assert (tmp_path / "stages.png").read_bytes().startswith(b"\x89PNG")
 
 
-def _detq(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "detq", "profile", *arguments], capture_output=True, text=True, check=False
-    )
-
-
-def test_the_command_prints_json_alone():
+def test_the_command_prints_json_alone(command_line):
     """`--json` is for programs: nothing else is on standard output, and the machine is described."""
-    done = _detq(
-        "fasterrcnn_mobilenet_v3_large_320_fpn-fp32", "--weights", "random", "--data", "synthetic:traffic?n=1", "--json"
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    model = "fasterrcnn_mobilenet_v3_large_320_fpn"
+    what = ("--weights", "random", "--data", "synthetic:traffic?n=1&size=640x360", "--threads", "1")
+    code, said = command_line("profile", f"{model}-fp32", *what, "--json")
+    assert code == 0, said.err
+    found = json.loads(said.out)
     assert found["format"] == "detq-profile/1"
     assert set(found["variants"][0]["stages"]) == GLUE | LAYERS
     assert found["machine_class"]

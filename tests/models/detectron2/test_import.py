@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -292,24 +290,14 @@ def test_the_command_says_what_comes_next(checkpoint, tmp_path, monkeypatch):
     assert json.loads(done.stdout)["classes"] == ["car", "bus"]
 
 
-def test_a_mistake_is_one_sentence_and_exit_code_2(payload, tmp_path):
+def test_a_mistake_is_one_sentence_and_exit_code_2(payload, tmp_path, monkeypatch, command_line):
     """As a user meets it: the payload in a checkpoint of the model zoo."""
     thing, target = payload
     (tmp_path / "model.pkl").write_bytes(pickle.dumps({"model": thing}))
-    command = [
-        sys.executable,
-        "-m",
-        "detq",
-        "import-detectron2",
-        "model.pkl",
-        "--config",
-        FASTER,
-        "--out",
-        "w.safetensors",
-    ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == (
+    monkeypatch.chdir(tmp_path)
+    code, said = command_line("import-detectron2", "model.pkl", "--config", FASTER, "--out", "w.safetensors")
+    assert (code, said.out) == (2, "")
+    assert said.err == (
         "detq: model.pkl: refused, because it asks for posix.system; expected only dicts, lists, strings, numbers and "
         "NumPy arrays, as in Detectron2's model zoo\n"
     )
