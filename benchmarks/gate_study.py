@@ -158,9 +158,16 @@ def measure(kind: Kind, run: int, arguments: argparse.Namespace) -> dict[str, ob
         for name in ("model", "variants", "images", "budget", "threads"):
             command += [f"--{name}", str(getattr(arguments, name))]
         environment = os.environ | {"PYTHONPATH": str(clone)}
-        ended = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, check=False)
+        gate = subprocess.Popen(
+            command, cwd=clone, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        try:
+            _, said = gate.communicate()
+        except KeyboardInterrupt:
+            gate.communicate()  # Ctrl-C reached it too; `subprocess.run` would kill it before it has cleaned up
+            raise
         if not report.exists():
-            raise SystemExit(f"the gate could not run: {ended.stderr.strip()}")
+            raise SystemExit(f"the gate could not run: {said.strip()}")
         return summary(json.loads(report.read_text()))
 
 
