@@ -22,7 +22,7 @@ from torch import Tensor
 
 from detq.errors import ModelFileError
 
-__all__ = ["Convention", "Fields", "recognise"]
+__all__ = ["Convention", "Fields", "recognise", "refuse_unknown"]
 
 Fields = Mapping[str, Tensor]
 """One image's answer: "boxes" `(N, 4)`, "scores" `(N,)`, "labels" `(N,)`, "masks" if any, "image_size" if known."""
@@ -154,18 +154,15 @@ def recognise(module: torch.jit.ScriptModule, name: str, device: str = "cpu") ->
     Raises:
         ModelFileError: it is no detector, or none that detq knows; the message says what it takes or what it answered.
     """
+    refuse_unknown(module, name)
     kind = _argument(module)
-    if kind not in CONVENTIONS:
-        raise ModelFileError(
-            f"{name} is not a detector that detq knows: its forward takes {kind or 'no argument'}; expected one of "
-            f"{', '.join(CONVENTIONS)}, as detq, torchvision and Detectron2 export them"
-        )
+    optimized: Any = getattr(torch.jit, "optimized_execution")  # noqa: B009  # torch's types lack it
     problem = ""
     for convention in CONVENTIONS[kind]:
         for height, width in _TRIAL_SIZES:
             value = 0.5 if convention.resizes else 127.0
             try:
-                with torch.inference_mode(), torch.jit.optimized_execution(False):  # nothing to compile for one call
+                with torch.inference_mode(), optimized(False):  # one call is not worth compiling
                     fields = convention.run(module, torch.full((3, height, width), value, device=device))
             except ValueError as error:
                 problem = str(error)
@@ -175,6 +172,20 @@ def recognise(module: torch.jit.ScriptModule, name: str, device: str = "cpu") ->
             else:
                 return convention, "masks" in fields
     raise ModelFileError(f"{name} is not a detector that detq knows: called with one image ({kind}), {problem}")
+
+
+def refuse_unknown(module: torch.jit.ScriptModule, name: str) -> None:
+    """Refuse a module by what its `forward` takes, before anything looks into its graph.
+
+    Raises:
+        ModelFileError: no detector that detq knows takes that, or there is no `forward`.
+    """
+    kind = _argument(module)
+    if kind not in CONVENTIONS:
+        raise ModelFileError(
+            f"{name} is not a detector that detq knows: its forward takes {kind or 'no argument'}; expected one of "
+            f"{', '.join(CONVENTIONS)}, as detq, torchvision and Detectron2 export them"
+        )
 
 
 def _argument(module: torch.jit.ScriptModule) -> str:

@@ -18,7 +18,7 @@ from detq.predictor import as_detections
 from detq.quantization.frozen import FrozenScript
 from detq.quantization.script_layers import layers_of
 from detq.tensors import as_tensor
-from detq.torchscript.conventions import Fields, recognise
+from detq.torchscript.conventions import Fields, recognise, refuse_unknown
 from detq.torchscript.file import ScriptFile, read_script
 from detq.torchscript.postprocess import resize_shortest_edge, to_original_frame
 from detq.types import Detections
@@ -86,9 +86,10 @@ class TorchScriptPredictor:
         self.metadata = content.metadata
         named = classes or content.metadata.get("classes")
         self.classes: tuple[str, ...] | None = None if named is None else tuple(map(str, named))
-        # Before it is frozen: frozen graphs whose runs fail, as those of classifiers do, have crashed the process.
+        refuse_unknown(content.module, self.name)
+        self.script = FrozenScript(content.module)  # before the first run, which leaves objects in its graph
+        # Not the frozen one: frozen graphs whose runs fail, as those of classifiers do, have crashed the process.
         self._convention, self.has_masks = recognise(content.module, self.name, self.device)
-        self.script = FrozenScript(content.module)
 
     def _read(self, file: Path | bytes) -> ScriptFile:
         device = self.device
