@@ -13,6 +13,7 @@ Detectron2's take a resized image in grey levels, BGR by default, and leave post
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -162,7 +163,8 @@ def recognise(module: torch.jit.ScriptModule, name: str, device: str = "cpu") ->
         for height, width in _TRIAL_SIZES:
             value = 0.5 if convention.resizes else 127.0
             try:
-                with torch.inference_mode(), optimized(False):  # one call is not worth compiling
+                # One call is not worth compiling; and some modules warn when they are called.
+                with torch.inference_mode(), optimized(False), warnings.catch_warnings(action="ignore"):
                     fields = convention.run(module, torch.full((3, height, width), value, device=device))
             except ValueError as error:
                 problem = str(error)

@@ -88,8 +88,9 @@ class TorchScriptPredictor:
         self.classes: tuple[str, ...] | None = None if named is None else tuple(map(str, named))
         refuse_unknown(content.module, self.name)
         self.script = FrozenScript(content.module)  # before the first run, which leaves objects in its graph
-        # Not the frozen one: frozen graphs whose runs fail, as those of classifiers do, have crashed the process.
-        self._convention, self.has_masks = recognise(content.module, self.name, self.device)
+        # The frozen one comes second: frozen graphs whose runs fail, as those of classifiers do, crash the process.
+        recognise(content.module, self.name, self.device)
+        self._convention, self.has_masks = recognise(self.script.module, self.name, self.device)
 
     def _read(self, file: Path | bytes) -> ScriptFile:
         device = self.device
