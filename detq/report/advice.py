@@ -33,6 +33,11 @@ class _Loss:
     def certain(self) -> bool:
         return self.interval.high < -TOLERANCES[self.metric]
 
+    @property
+    def likely_nothing(self) -> bool:
+        """The estimate itself is within the tolerance."""
+        return self.interval.estimate >= -TOLERANCES[self.metric]
+
     def __str__(self) -> str:
         low, high = self.interval.low, self.interval.high
         return f"{self.metric} changed by {self.interval.estimate:+.4f} ({low:+.4f} to {high:+.4f})"
@@ -42,7 +47,8 @@ def advise(result: RunResult) -> str:
     """Return one line that says which variant to ship, and why.
 
     That is the fastest variant whose speed-up interval is clear of 1 and whose intervals exclude a loss beyond
-    `TOLERANCES`. Where an interval is too wide to tell, the line says so, and how many images would do.
+    `TOLERANCES`. Where an interval is too wide to tell, the line says so, and how many images would do; beside the
+    variant to ship it names the fastest one that more images may show to be better.
     """
     rivals = sorted(_rivals(result), key=lambda pair: -pair[1].estimate)
     if not rivals:
@@ -76,6 +82,7 @@ def _speeds(rivals: list[tuple[str, Interval]]) -> str:
 def _with_labels(result: RunResult, rivals: list[tuple[str, Interval]]) -> str:
     tolerances = f"AP {TOLERANCES['AP']:g}, the report's metrics {TOLERANCES[METRICS[0]]:g}"
     undecided: list[str] = []
+    promising: list[str] = []
     refused: list[str] = []
     for recipe, speedup in rivals:
         losses = list(_losses(result.variants[recipe]))
@@ -84,9 +91,15 @@ def _with_labels(result: RunResult, rivals: list[tuple[str, Interval]]) -> str:
             why = f"lost accuracy: {certain[0]}" if certain else f"is {_times(speedup)}"
             refused.append(f"{recipe} {why}")
         elif speedup.low > 1 and not losses:
-            return f"Ship {recipe}: it is {_times(speedup)}, and no metric lost more than tolerated ({tolerances})."
+            more = f" {promising[0]}." if promising else ""
+            return (
+                f"Ship {recipe}: it is {_times(speedup)}, and no metric lost more than tolerated ({tolerances}).{more}"
+            )
         else:
-            undecided.append(f"{recipe} is {_times(speedup)}" + _doubt(result.data.images, losses))
+            doubt = _doubt(result.data.images, losses)
+            undecided.append(f"{recipe} is {_times(speedup)}{doubt}")
+            if speedup.low > 1 and all(loss.likely_nothing for loss in losses):
+                promising.append(f"{recipe} may be better: it is {_times(speedup)}{doubt}")
     if undecided:
         return f"Not enough images to say, so keep {REFERENCE} for now: {'; '.join(undecided)}."
     return f"Ship {REFERENCE}: {'; '.join(refused)}."

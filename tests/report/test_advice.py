@@ -38,6 +38,17 @@ def test_the_fastest_variant_with_a_loss_gives_way_to_the_next(make_result, with
     assert advise(lossy).startswith("Ship second")
 
 
+@pytest.mark.parametrize(("estimate", "named"), [(-0.001, True), (-0.004, False)])
+def test_a_faster_variant_that_more_images_may_show_to_be_better_is_named(make_result, with_rival, estimate, named):
+    """Who sees a variant of twice the speed left out wants to know why; one that probably loses more is no hope."""
+    result = make_result(differences={"AP": Interval(estimate, -0.009, 0.007)}, speedup=(3.0, 2.9, 3.1))
+    result.variants["safe"] = with_rival(make_result(), "safe", (1.1, 1.05, 1.2)).variants["safe"]
+    line = advise(result)
+    assert line.startswith("Ship safe: it is 1.10×")
+    expected = "dynamic_int8 may be better: it is 3.00× as fast as fp32 (2.90 to 3.10), but on 200 images AP changed by"
+    assert (expected in line) is named
+
+
 def test_a_slower_variant_is_not_shipped(make_result):
     """An interval below 1 decides."""
     assert advise(make_result(speedup=(0.8, 0.7, 0.9))) == (
