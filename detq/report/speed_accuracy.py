@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ __all__ = ["NAME", "Point", "draw_if_possible", "draw_speed_accuracy", "points_o
 
 NAME = "speed_accuracy.png"
 """What runs and benchmarks call it in their folders."""
+
+TITLE_WIDTH = 84
+"""Characters that a line of the title has room for."""
 
 LEAST_SPAN = 0.02
 """AP from bottom to top at least: differences of a thousandth must not look like much."""
@@ -116,7 +120,7 @@ def draw_speed_accuracy(points: Sequence[Point], path: Path, title: str = "") ->
         axes.scatter([], [], color=colors[model], label=model)
     axes.set_xlabel(f"speed-up over {REFERENCE} (median over images, 95 % interval)")
     axes.set_ylabel("AP of boxes")
-    axes.set_title(title, fontsize="medium", loc="left")
+    axes.set_title(textwrap.fill(title, TITLE_WIDTH), fontsize="medium", loc="left")
     axes.margins(x=0.14, y=0.18)
     bottom, top = axes.get_ylim()
     spare = max(LEAST_SPAN - (top - bottom), 0) / 2
