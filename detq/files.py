@@ -1,9 +1,10 @@
-"""Writing files so that a reader never sees half of one."""
+"""Writing files so that a reader never sees half of one, and telling files apart."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -14,7 +15,13 @@ from typing import IO, Any
 
 from detq.errors import OutputError
 
-__all__ = ["atomic_folder", "atomic_path", "read_json", "write_json", "write_text"]
+__all__ = ["atomic_folder", "atomic_path", "file_sha256", "read_json", "write_json", "write_text"]
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 import zipfile
@@ -26,7 +25,7 @@ from detq.engine.calibration import Calibration, CalibrationChoice
 from detq.engine.compiled import Compiled, PerShape
 from detq.engine.detector import StagedDetector
 from detq.errors import ArtifactError, UnsupportedError
-from detq.files import atomic_path
+from detq.files import atomic_path, file_sha256
 from detq.model_files import Exported
 from detq.predictor import Predictor, build_predictor
 from detq.quantization.plan import DENSE_STAGES
@@ -146,7 +145,7 @@ def _describe(
         weights=Weights(
             source.kind,
             source.describe(),
-            _sha256(source.path),
+            None if source.path is None else file_sha256(Path(source.path)),
             source.seed,
             predictor.fp32_weight_bytes,
             sum(package.work.weight_bytes for _, number, package in packages if number == 0),
@@ -229,10 +228,3 @@ def _note(manifest: Manifest) -> str:
         f"Weights {own / 1e6:.1f} MB, {own / fp32:.0%} of fp32's {fp32 / 1e6:.1f} MB; compiled for images of {sizes}"
         + ("; others are compiled when they come." if manifest.programs else " only.")
     )
-
-
-def _sha256(path: str | None) -> str | None:
-    if path is None:
-        return None
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -25,6 +25,8 @@ __all__ = [
     "read_project",
 ]
 
+PYPROJECT = "pyproject.toml"
+
 IMAGES_TIMED = 64
 """Images of a timed run: ten minutes for the packaged models with every recipe on two cores."""
 
@@ -136,15 +138,11 @@ def read_project(root: Path) -> Project | None:
     Raises:
         DetqError: an unknown key, or a value of the wrong kind.
     """
-    path = root / "pyproject.toml"
     try:
-        with path.open("rb") as stream:
-            table = tomllib.load(stream).get("tool", {}).get("detq")
+        table = _table(root)
     except (OSError, tomllib.TOMLDecodeError):
         return None  # pytest itself says what is wrong with the file
-    if not table or "benchmarks" not in table:
-        return None
-    return _project(table, root, f"{path.name} [tool.detq]")
+    return _project(table, root) if "benchmarks" in table else None
 
 
 def project_or_default(root: Path) -> Project:
@@ -153,18 +151,22 @@ def project_or_default(root: Path) -> Project:
     Raises:
         DetqError: the file is no TOML, an unknown key, or a value of the wrong kind.
     """
-    path = root / "pyproject.toml"
-    table: Mapping[str, Any] = {}
-    if path.is_file():
-        try:
-            with path.open("rb") as stream:
-                table = tomllib.load(stream).get("tool", {}).get("detq", {})
-        except (OSError, tomllib.TOMLDecodeError) as error:
-            raise DetqError(f"{path}: expected TOML, it cannot be read: {error}") from None
-    return _project({"benchmarks": "benchmarks", **table}, root, f"{path.name} [tool.detq]")
+    path = root / PYPROJECT
+    try:
+        table = _table(root) if path.is_file() else {}
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise DetqError(f"{path}: expected TOML, it cannot be read: {error}") from None
+    return _project({"benchmarks": "benchmarks", **table}, root)
 
 
-def _project(table: Mapping[str, Any], root: Path, where: str) -> Project:
+def _table(root: Path) -> Mapping[str, Any]:
+    with (root / PYPROJECT).open("rb") as stream:
+        found: Mapping[str, Any] = tomllib.load(stream).get("tool", {}).get("detq", {})
+    return found
+
+
+def _project(table: Mapping[str, Any], root: Path) -> Project:
+    where = f"{PYPROJECT} [tool.detq]"
     known = [item.name for item in fields(Project)]
     for name, value in table.items():
         if name not in known:

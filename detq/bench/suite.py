@@ -11,6 +11,7 @@ from detq.bench.progress import Progress
 from detq.bench.results import Recorded, VariantResult, summarize
 from detq.bench.settings import IMAGES_TIMED, Settings
 from detq.datasets.base import Dataset
+from detq.datasets.busiest import busiest
 from detq.errors import DataError
 from detq.quantization.recipes import REFERENCE
 from detq.types import GroundTruth, Sample, select_classes
@@ -27,7 +28,6 @@ Build = Callable[..., "Predictor"]
 SEED = 0
 PICTURES = 3
 PROPOSAL_IMAGES = 16
-PROOF_IMAGES = 16
 
 
 def open_images(settings: Settings) -> Dataset:
@@ -102,7 +102,7 @@ class Suite:
 
     def _predictors(self, model: str, recipes: list[str], dataset: Dataset) -> dict[str, Predictor]:
         settings = self._settings
-        image = _busiest(dataset).image
+        image = dataset.load(busiest(dataset)).image
         weights = settings.weights or settings.project.weights
         # Weights that were named for this run find what is in its images, whether or not their file says so.
         classes = settings.project.classes or (dataset.classes if settings.weights else None)
@@ -168,17 +168,3 @@ def _keep(recorded: Recorded, sample: Sample, measured: Iterable[Any]) -> None:
 
 def _with_proposals(recorded: Recorded, proposals: list[int]) -> Recorded:
     return replace(recorded, proposals=proposals)
-
-
-def _busiest(dataset: Dataset) -> Sample:
-    """Return, of the first few images, the one with the most objects.
-
-    The share of the arithmetic in int8 grows with the proposals; without any, a box head has nothing to prove. It must
-    not depend on how many images a run measures, or a short run would seem to quantize less.
-    """
-
-    def objects(index: int) -> int:
-        target = dataset.target(index)
-        return 0 if target is None else len(target)
-
-    return dataset.load(max(range(min(PROOF_IMAGES, len(dataset))), key=objects))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from detq.errors import WeightsError
-from detq.files import read_json, write_json
+from detq.files import file_sha256, read_json, write_json
 from detq.quantization.plan import DENSE_STAGES, Plan, StageRule
-from detq.quantization.recipes import find_recipe
+from detq.quantization.recipes import INT8
 
-__all__ = ["choice_path", "chosen_plan", "file_digest", "write_choice"]
+__all__ = ["choice_path", "chosen_plan", "write_choice"]
 
 FORMAT = "detq-mixed-int8/1"
 
@@ -20,12 +19,6 @@ FORMAT = "detq-mixed-int8/1"
 def choice_path(weights: Path) -> Path:
     """Return where the choice for a file of weights lies."""
     return weights.with_suffix(".mixed_int8.json")
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_choice(path: Path, choice: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
@@ -61,9 +54,8 @@ def chosen_plan(plan: Plan, weights: str | None) -> tuple[Plan, str | None]:
         digest, chosen = "", []
     if not set(chosen) <= set(DENSE_STAGES) or not chosen:
         raise WeightsError(f"{path}: not a choice of int8 stages; delete it, or run detq sensitivity --choose again")
-    if digest != file_digest(Path(str(weights))):
+    if digest != file_sha256(Path(str(weights))):
         raise WeightsError(f"{path}: made for other weights; delete it, or run detq sensitivity --choose again")
-    int8 = find_recipe("static_int8").plan or Plan()
     for stage in DENSE_STAGES:
-        plan = plan.with_rule(stage, int8.rule(stage) if stage in chosen else StageRule("inductor", "bf16"))
+        plan = plan.with_rule(stage, INT8.rule(stage) if stage in chosen else StageRule("inductor", "bf16"))
     return plan, f"int8 in {', '.join(chosen)}, as {path.name} says"

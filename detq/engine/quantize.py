@@ -20,7 +20,7 @@ from detq.engine.observe import Observed, dynamic_shapes, observe
 from detq.errors import QuantizationError, UnsupportedError
 from detq.files import atomic_path
 from detq.quantization.plan import Plan, StageRule
-from detq.quantization.recipes import find_recipe
+from detq.quantization.recipes import INT8
 
 __all__ = ["Programs", "as_program", "dynamic_shapes", "load_program"]
 
@@ -96,8 +96,7 @@ class Programs:
         if reason := static_int8.unsupported_reason():
             raise UnsupportedError(reason)
         calibration = self._chosen()
-        usual = find_recipe("static_int8").plan or Plan()
-        wanted = {stage: usual.rule(stage) for stage in self._stages} | dict(rules)
+        wanted = {stage: INT8.rule(stage) for stage in self._stages} | dict(rules)
         todo = {stage: rule for stage, rule in wanted.items() if not self._path(stage, rule).exists()}
         self._say(f"calibrating {', '.join(todo)} on {len(calibration.indices)} images of {calibration.dataset.name}")
         with torch.inference_mode(mode=False), torch.no_grad():

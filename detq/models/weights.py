@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 from detq.errors import WeightsError
-from detq.files import read_json
+from detq.files import file_sha256, read_json
 
 if TYPE_CHECKING:
     from torch import nn
@@ -257,8 +256,7 @@ def _is_torchvisions(path: Path, spec: ModelSpec) -> bool:
     prefix = Path(urlparse(get_weight(spec.coco_weights).url).path).stem.rpartition("-")[2]
     if path.suffix != ".pth":
         return False
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest().startswith(prefix)
+    return file_sha256(path).startswith(prefix)
 
 
 def _names(spec: ModelSpec, state: State, number: int, classes: Sequence[str] | None) -> tuple[str, ...]:

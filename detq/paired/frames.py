@@ -9,6 +9,7 @@ import numpy as np
 
 from detq.datasets import open_dataset
 from detq.datasets.base import Dataset
+from detq.datasets.busiest import busiest
 from detq.datasets.synthetic import SEEDS, traffic_camera
 from detq.errors import DataError
 from detq.gate.accuracy import Labelled
@@ -18,7 +19,6 @@ from detq.types import GroundTruth
 
 __all__ = ["Frames"]
 
-PROOF_IMAGES = 16
 RENDERED = 64
 """Rendered frames, however few of them a run takes, so that it is always the same set."""
 
@@ -55,13 +55,8 @@ class Frames:
         return str(path)
 
     def proof_path(self) -> str:
-        """Return the file of the image, among the first few, with most objects: a box head needs work to prove."""
-
-        def objects(index: int) -> int:
-            target = self._data.target(index)
-            return 0 if target is None else len(target)
-
-        return self.path(max(range(min(PROOF_IMAGES, len(self._data))), key=objects))
+        """Return the file of the image to prove int8 with."""
+        return self.path(busiest(self._data))
 
     def labelled(self, classes: Sequence[str]) -> Labelled:
         """Return the annotations of the classes that a model with these classes can find.

@@ -15,7 +15,7 @@ from detq.targets import resolve
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["RECIPES", "REFERENCE", "RecipeSpec", "find_recipe"]
+__all__ = ["INT8", "RECIPES", "REFERENCE", "RecipeSpec", "find_recipe"]
 
 REFERENCE = "fp32"
 """The recipe that every ratio and difference refers to."""
@@ -104,10 +104,12 @@ _EARLIEST = ("body.body.0", "body.body.1")
 """The first layers of a MobileNet, 3 % of its arithmetic: one of their sixteen channels has forty times the range of
 others, so that 8 bits for all of them harm its features more than all later layers do (`detq sensitivity`)."""
 
-_INT8 = Plan.uniform("inductor", "int8", pixels="uint8").with_rule(
+INT8 = Plan.uniform("inductor", "int8", pixels="uint8").with_rule(
     "backbone", StageRule("inductor", "int8", keep=_EARLIEST)
 )
-_MIXED = _INT8.with_rule("backbone", StageRule("inductor", "bf16"))
+"""What `static_int8` runs, and what of it a stage in int8 of any other recipe runs."""
+
+_MIXED = INT8.with_rule("backbone", StageRule("inductor", "bf16"))
 
 RECIPES: tuple[RecipeSpec, ...] = (
     RecipeSpec(
@@ -139,7 +141,7 @@ RECIPES: tuple[RecipeSpec, ...] = (
     _staged("channels_last_fp32", Plan(), "batch norm folded, channels-last, RoI pooling vectorized; no compiler"),
     _staged("compiled_fp32", Plan.uniform("inductor", "fp32"), "every dense stage compiled ahead of time"),
     _staged("bf16", Plan.uniform("inductor", "bf16", pixels="uint8"), "every dense stage compiled, in bfloat16"),
-    _staged("static_int8", _INT8, "every dense stage compiled, in calibrated int8"),
+    _staged("static_int8", INT8, "every dense stage compiled, in calibrated int8"),
     _staged("mixed_int8", _MIXED, "int8 where accuracy allows, bfloat16 elsewhere: the default advice", chosen=True),
     _staged(
         "mixed_int8_nms60_top192",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from detq.errors import ArtifactError, WeightsError
+from detq.files import file_sha256
 from detq.model_files import load
 from detq.models.zoo import DEFAULT_MODEL, MODELS
 from detq.predictor import Predictor
@@ -16,7 +16,7 @@ from detq.quantization.recipes import REFERENCE
 from detq.runner.config import RunConfig
 from detq.runner.progress import Progress
 
-__all__ = ["ArtifactFile", "check_artifacts", "hash_of", "model_of", "open_artifacts"]
+__all__ = ["ArtifactFile", "check_artifacts", "model_of", "open_artifacts"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ def open_artifacts(config: RunConfig, progress: Progress) -> Mapping[str, Artifa
         DetqError: a file cannot be read or cannot run here, or two variants would have one name.
     """
     files = [
-        ArtifactFile(path, load(path, classes=config.classes or (), say=progress.say), hash_of(path))
+        ArtifactFile(path, load(path, classes=config.classes or (), say=progress.say), file_sha256(path))
         for path in config.artifacts
     ]
     recipes = Counter([REFERENCE, *dict.fromkeys(config.recipes or ())])
@@ -116,7 +116,7 @@ def check_artifacts(artifacts: Mapping[str, ArtifactFile], reference: Predictor)
 def _check_weights(file: ArtifactFile, reference: Predictor) -> None:
     theirs, ours = file.predictor.weights, reference.weights
     if theirs.sha256 is not None:
-        same = ours.path is not None and hash_of(Path(ours.path)) == theirs.sha256
+        same = ours.path is not None and file_sha256(Path(ours.path)) == theirs.sha256
     elif theirs.kind in {"random", "coco"}:
         same = (theirs.kind, theirs.seed) == (ours.kind, ours.seed)
     else:
@@ -127,9 +127,3 @@ def _check_weights(file: ArtifactFile, reference: Predictor) -> None:
             f"--artifact {file.path}: it was made of other weights ({theirs.describe()}{known}) than this run's fp32 "
             f"({ours.describe()}); name the same ones with --weights"
         )
-
-
-def hash_of(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

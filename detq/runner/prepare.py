@@ -10,13 +10,14 @@ import detq
 from detq.datasets import open_dataset
 from detq.engine.calibration import Calibration, missing
 from detq.errors import QuantizationError
+from detq.files import file_sha256
 from detq.measure.environment import environment, machine_class
 from detq.metrics.evaluate import choose_report_class
 from detq.models.weights import WeightsSource, parse_weights
 from detq.models.zoo import find_model
 from detq.predictor import Predictor, build_predictor
 from detq.quantization.recipes import REFERENCE
-from detq.runner.artifacts import ArtifactFile, check_artifacts, hash_of
+from detq.runner.artifacts import ArtifactFile, check_artifacts
 from detq.runner.config import RunConfig
 from detq.runner.progress import Progress
 from detq.runner.view import View
@@ -235,4 +236,4 @@ def settings_of(config: RunConfig, prepared: Prepared) -> dict[str, Any]:
 
 
 def _weights_hash(source: WeightsSource) -> str | None:
-    return "+".join(hash_of(path) for path in source.paths) or None
+    return "+".join(file_sha256(path) for path in source.paths) or None

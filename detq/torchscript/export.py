@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from torch import Tensor
 
 import detq
 from detq.errors import ModelFileError, UnsupportedError
+from detq.files import file_sha256
 from detq.model_files import Exported
 from detq.predictor import Predictor, build_predictor
 from detq.quantization.script_layers import count_script_work, layers_of
@@ -114,7 +114,7 @@ def _describe(variant: Variant, predictor: Predictor) -> dict[str, Any]:
         "recipe": "torchscript_fp32" if recipe == "fp32" else f"torchscript_{recipe}",
         "classes": list(predictor.classes),
         "weights": source.describe(),
-        "weights_sha256": _hash(source.path),
+        "weights_sha256": None if source.path is None else file_sha256(Path(source.path)),
         "meaningful": predictor.meaningful,
         "fp32_weight_bytes": predictor.fp32_weight_bytes,
         "input": {
@@ -129,10 +129,3 @@ def _describe(variant: Variant, predictor: Predictor) -> dict[str, Any]:
         }
         | ({"masks": "float32 (N, 1, height, width), in [0, 1]"} if predictor.has_masks else {}),
     }
-
-
-def _hash(path: str | None) -> str | None:
-    if path is None:
-        return None
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

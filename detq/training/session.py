@@ -11,7 +11,7 @@ from torch import nn
 from detq.datasets import open_dataset
 from detq.datasets.base import Dataset
 from detq.errors import DataError, DetqError, WeightsError
-from detq.files import read_json, write_json
+from detq.files import file_sha256, read_json, write_json
 from detq.measure.threads import pinned_threads
 from detq.models.state import save_state
 from detq.models.weights import load_model, parse_weights
@@ -35,7 +35,7 @@ from detq.training.losses import final_losses
 from detq.training.precision import choose_compute
 from detq.training.progress import TrainProgress
 from detq.training.schedule import total_steps
-from detq.training.start import FRESH_MASKS, Start, file_sha256, load_start, load_untuned
+from detq.training.start import FRESH_MASKS, Start, load_start, load_untuned
 from detq.training.validate import TRAINED, UNTUNED, Judged, validate
 
 __all__ = ["check_half", "train"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from torch import nn
 
 from detq.errors import WeightsError
+from detq.files import file_sha256
 from detq.models.build import build_module, config_of, norm_eps, set_norm_eps
 from detq.models.detectron2.config import Detectron2Config
 from detq.models.state import State, count_classes, fit, read_state
@@ -18,7 +18,7 @@ from detq.models.weights import WeightsSource, load_model, parse_weights
 from detq.models.zoo import ModelSpec
 from detq.training.config import TrainConfig
 
-__all__ = ["FRESH_MASKS", "Start", "file_sha256", "load_start", "load_untuned"]
+__all__ = ["FRESH_MASKS", "Start", "load_start", "load_untuned"]
 
 BACKBONE = "backbone.body."
 FRESH_MASKS = "the mask head"
@@ -160,9 +160,3 @@ def _with_new_predictor(start: Start, config: TrainConfig, spec: ModelSpec, clas
     if (eps := norm_eps(start.module)) is not None:
         set_norm_eps(module, eps)
     return Start(module, tuple(classes), start.source, start.sha256, "the predictor")
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 
 from detq.engine import static_int8
-from detq.engine.choice import choice_path, chosen_plan, file_digest, write_choice
+from detq.engine.choice import choice_path, chosen_plan, write_choice
 from detq.errors import DetqError, OutputError, WeightsError
+from detq.files import file_sha256
 from detq.quantization.plan import StageRule
 from detq.quantization.recipes import find_recipe
 from detq.runner import Progress
@@ -99,7 +100,7 @@ def test_a_choice_is_for_its_weights_alone(tmp_path):
     weights, default = tmp_path / "my.safetensors", find_recipe("mixed_int8").plan
     weights.write_bytes(b"first")
     assert chosen_plan(default, str(weights)) == (default, None)
-    settings = SETTINGS | {"weights_sha256": file_digest(weights)}
+    settings = SETTINGS | {"weights_sha256": file_sha256(weights)}
     write_choice(choice_path(weights), {"int8": ["backbone", "box_head"]}, settings)
     plan, said = chosen_plan(default, str(weights))
     assert plan.int8_stages == ("backbone", "box_head")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import detq
 from detq.errors import OutputError, WeightsError
-from detq.files import write_json
+from detq.files import file_sha256, write_json
 from detq.models.build import coco_classes
 from detq.models.detectron2.checkpoint import read_checkpoint
 from detq.models.detectron2.convert import convert, fit_classes
@@ -76,10 +75,10 @@ def import_checkpoint(
             "imported": {
                 "from": "Detectron2",
                 "checkpoint": checkpoint.name,
-                "sha256": _sha256(checkpoint),
+                "sha256": file_sha256(checkpoint),
                 "config": json.loads(chosen.to_json()),
             },
-            "weights": {"file": out.name, "dtype": "float32", "sha256": _sha256(out)},
+            "weights": {"file": out.name, "dtype": "float32", "sha256": file_sha256(out)},
             "software": {"detq": detq.__version__},
         },
     )
@@ -96,8 +95,3 @@ def _names(checkpoint: Path, count: int, names: Sequence[str] | None, coco: tupl
             "name them in the order of Detectron2's thing_classes"
         )
     return tuple(names)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
