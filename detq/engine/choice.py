@@ -1,4 +1,4 @@
-"""Which stages `mixed_int8` runs in int8 for certain weights: what `detq sensitivity` chose, as a JSON beside them."""
+"""What `mixed_int8` runs in int8 for certain weights: what `detq sensitivity` chose, as a JSON beside them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from detq.quantization.recipes import INT8
 
 __all__ = ["choice_path", "chosen_plan", "write_choice"]
 
-FORMAT = "detq-mixed-int8/1"
+FORMAT = "detq-mixed-int8/2"
 
 
 def choice_path(weights: Path) -> Path:
@@ -26,7 +26,7 @@ def write_choice(path: Path, choice: Mapping[str, Any], settings: Mapping[str, A
 
     Args:
         path: see `choice_path`.
-        choice: what `detq.sensitivity.result.choose` returned.
+        choice: a `detq.sensitivity.choice.Choice`, as JSON.
         settings: of the study, with "weights_sha256".
     """
     kept = {name: settings[name] for name in ("model", "weights_sha256", "data_identity", "images")}
@@ -50,12 +50,15 @@ def chosen_plan(plan: Plan, weights: str | None) -> tuple[Plan, str | None]:
     content = read_json(path, WeightsError, "the choice of int8 stages")
     try:
         digest, chosen = str(content["weights_sha256"]), [str(stage) for stage in content["int8"]]
+        keep = tuple(str(part) for part in content["keep"])
     except (KeyError, TypeError):
-        digest, chosen = "", []
+        digest, chosen, keep = "", [], ()
     if not set(chosen) <= set(DENSE_STAGES) or not chosen:
         raise WeightsError(f"{path}: not a choice of int8 stages; delete it, or run detq sensitivity --choose again")
     if digest != file_sha256(Path(str(weights))):
         raise WeightsError(f"{path}: made for other weights; delete it, or run detq sensitivity --choose again")
     for stage in DENSE_STAGES:
         plan = plan.with_rule(stage, INT8.rule(stage) if stage in chosen else StageRule("inductor", "bf16"))
+    if "backbone" in chosen:
+        plan = plan.with_rule("backbone", StageRule("inductor", "int8", keep))
     return plan, f"int8 in {', '.join(chosen)}, as {path.name} says"

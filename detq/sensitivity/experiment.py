@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from detq.files import write_json, write_text
 from detq.runner import Progress
+from detq.sensitivity.choice import Choice, choose, further_trials
 from detq.sensitivity.plot import draw_sensitivity
 from detq.sensitivity.result import Sensitivity
-from detq.sensitivity.session import Journal, StudyConfig, open_study
+from detq.sensitivity.session import Journal, Opened, StudyConfig, open_study
 from detq.sensitivity.study import Study
-from detq.sensitivity.trials import trials
+from detq.sensitivity.times import stage_times
+from detq.sensitivity.trials import Trial, trials
 
 __all__ = ["SensitivityConfig", "study_sensitivity"]
 
@@ -26,48 +28,67 @@ class SensitivityConfig(StudyConfig):
     Attributes:
         each_layer: try every layer of the backbone by itself, instead of every block.
         stages_only: leave the backbone's parts out.
+        times: compile the stages in bf16 and in int8, and time them.
     """
 
     each_layer: bool = False
     stages_only: bool = False
+    times: bool = True
 
 
-def study_sensitivity(config: SensitivityConfig, progress: Progress) -> Sensitivity:
+def study_sensitivity(config: SensitivityConfig, progress: Progress) -> tuple[Sensitivity, Choice]:
     """Judge every trial and write `sensitivity.json`, `.md` and `.png` to `config.out`.
 
     Raises:
         DetqError: a mistake in the arguments, the data or the weights.
     """
-    opened = open_study(config, [config.calibration], "detq sensitivity", "detq-study-settings/1")
+    opened = open_study(config, [config.calibration], "detq sensitivity", "detq-study-settings/2")
     (calibration,) = opened.calibrations
     with opened.running({"calibration": calibration.describe()}) as settings:
         study = Study(opened.loaded, calibration, opened.view, progress.say)
-        result = _judge_all(config, study, settings, len(opened.view), progress)
-    write_json(config.out / RESULT, result.to_json())
+        result = _Judge(config, study, opened, progress).all(settings)
+        if config.times:
+            result = replace(result, times=stage_times(opened, choose(result).keep, progress))
+    choice = choose(result)
+    write_json(config.out / RESULT, {**result.to_json(), "choice": choice.to_json()})
     write_text(config.out / REPORT, "\n".join(table.to_markdown() for table in result.tables()))
     draw_sensitivity(result, config.out / PICTURE)
-    return result
+    return result, choice
 
 
-def _judge_all(
-    config: SensitivityConfig, study: Study, settings: dict[str, Any], images: int, progress: Progress
-) -> Sensitivity:
-    """Judge the trials that the journal lacks."""
-    wanted = trials(study.layers, each_layer=config.each_layer)
-    wanted = tuple(trial for trial in wanted if not (config.stages_only and trial.part))
-    journal = Journal(config.out / JOURNAL, "trial", ("AP", "AP50"), float)
-    known = journal.read()
-    left = [trial for trial in wanted if trial.id not in known]
-    if known:
-        progress.say(f"Going on after {len(wanted) - len(left)} of {len(wanted)} trials.")
-    progress.begin("images of all trials", len(wanted) * images, (len(wanted) - len(left)) * images)
-    for number, trial in enumerate(left, start=len(wanted) - len(left)):
-        found = study.judge(trial.active(study.layers), _shift(progress.step, number * images))
-        known[trial.id] = {"AP": found.AP or 0.0, "AP50": found.AP50 or 0.0}
-        journal.append(trial.id, known[trial.id])
-    progress.end()
-    parts = tuple(dict.fromkeys(trial.part for trial in wanted if trial.part))
-    return Sensitivity(settings, tuple(study.layers), parts, {trial.id: known[trial.id] for trial in wanted})
+class _Judge:
+    """Judges the trials that the journal lacks."""
+
+    def __init__(self, config: SensitivityConfig, study: Study, opened: Opened, progress: Progress) -> None:
+        self._config, self._study, self._progress = config, study, progress
+        self._images = len(opened.view)
+        self._journal = Journal(config.out / JOURNAL, "trial", ("AP", "AP50", "error"), float)
+        self._known = self._journal.read()
+
+    def all(self, settings: dict[str, Any]) -> Sensitivity:
+        """Judge the trials that every study has, then those that its choice asks for."""
+        wanted = trials(self._study.layers, each_layer=self._config.each_layer)
+        wanted = tuple(trial for trial in wanted if not (self._config.stages_only and trial.part))
+        left = [trial for trial in wanted if trial.id not in self._known]
+        done = len(wanted) - len(left)
+        if self._known:
+            self._progress.say(f"Going on after {done} of {len(wanted)} trials.")
+        self._progress.begin("images of all trials", len(wanted) * self._images, done * self._images)
+        for number, trial in enumerate(left, start=done):
+            self._one(trial, _shift(self._progress.step, number * self._images))
+        self._progress.end()
+        parts = tuple(dict.fromkeys(trial.part for trial in wanted if trial.part))
+        result = Sensitivity(settings, tuple(self._study.layers), parts, self._known)
+        for trial in further_trials(result):
+            if trial.id not in self._known:
+                self._progress.begin(f"int8 but in {trial.part.replace('+', ', ')}", self._images)
+                self._one(trial, self._progress.step)
+                self._progress.end()
+        return result
+
+    def _one(self, trial: Trial, step: Callable[[int], None]) -> None:
+        self._known[trial.id] = self._study.judge(trial.active(self._study.layers), step)
+        self._journal.append(trial.id, self._known[trial.id])
 
 
 def _shift(step: Callable[[int], None], done: int) -> Callable[[int], None]:

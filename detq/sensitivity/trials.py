@@ -1,4 +1,4 @@
-"""Which layers run in int8 in each trial: none, all, a stage or a part of the backbone alone, and all but it."""
+"""Which layers run in int8 in each trial: none, all, a stage or a part of the backbone alone, all but it or them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Trial:
     Attributes:
         kind: `none`, `all`, `only` or `but`.
         stage: which, for `only` and `but`.
-        part: of the backbone, or "" for the whole stage.
+        part: of the backbone, or "" for the whole stage. For `but`, several joined by "+".
     """
 
     kind: str
@@ -33,7 +33,7 @@ class Trial:
     def active(self, layers: Layers) -> dict[str, tuple[str, ...]]:
         """Return the layers in int8 by stage; stages without any are left out.
 
-        All but a stage leaves the other stages in int8. All but a part of the backbone leaves the rest of the backbone
+        All but a stage leaves the other stages in int8. All but parts of the backbone leaves the rest of the backbone
         in int8 and the other stages in fp32, as a part alone does, so that the two can be compared.
         """
         if self.kind == "all":
@@ -43,8 +43,9 @@ class Trial:
         if not self.part:
             wanted = [stage for stage in layers if (stage == self.stage) == (self.kind == "only")]
             return {stage: tuple(layers[stage]) for stage in wanted}
+        named = set(self.part.split("+"))
         chosen = tuple(
-            path for path in layers[self.stage] if (self.part in {path, part_of(path)}) == (self.kind == "only")
+            path for path in layers[self.stage] if bool({path, part_of(path)} & named) == (self.kind == "only")
         )
         return {self.stage: chosen} if chosen else {}
 

@@ -5,7 +5,7 @@ The 2024 report: "the quantized model could be different for each run". This say
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,11 +14,11 @@ import numpy as np
 from detq.files import write_json, write_text
 from detq.metrics.evaluate import evaluate
 from detq.metrics.report2024 import METRICS
+from detq.quantization.recipes import INT8
 from detq.report.table import Table
 from detq.runner import Progress
 from detq.sensitivity.session import Journal, Opened, StudyConfig, open_study
 from detq.sensitivity.study import Study
-from detq.sensitivity.trials import Trial
 
 __all__ = ["Variance", "VarianceConfig", "calibrate_variance"]
 
@@ -75,7 +75,7 @@ class Variance:
         rows = tuple((name, *(f"{value:.4f}" for value in entry.values())) for name, entry in self.summary().items())
         note = (
             f"{len(self.found) - 1} random sets of {self.settings['calibration_images']} calibration images, "
-            f"{self.settings['images']} images; every dense stage in simulated int8."
+            f"{self.settings['images']} images; the layers of static_int8 in simulated int8."
         )
         return Table("Static int8 by calibration set", columns, rows, (note,))
 
@@ -109,17 +109,26 @@ def _judge_all(opened: Opened, progress: Progress) -> dict[str, dict[str, float 
         if seed in known and "fp32" in known:
             continue
         study = Study(opened.loaded, calibration, view, progress.say)
-        wanted = {"fp32": Trial("none"), seed: Trial("all")}
-        for name, trial in wanted.items():
+        wanted: dict[str, dict[str, tuple[str, ...]]] = {"fp32": {}, seed: _static_int8(study.layers)}
+        for name, layers in wanted.items():
             if name in known:
                 continue
             progress.begin(f"calibration {number + 1} of {len(calibrations)}: {name}", len(view))
-            found = study.detect(trial.active(study.layers), progress.step)
+            found = study.detect(layers, progress.step)
             progress.end()
             entry = evaluate({name: found}, view.truths(), view.classes, reference=None)[name]
             known[name] = {"AP": entry["coco"]["AP"], **{metric: entry["report"][metric] for metric in METRICS}}
             journal.append(name, known[name])
     return {name: known[name] for name in ("fp32", *calibrations)}
+
+
+def _static_int8(layers: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """Return the layers that static_int8 runs in int8, by stage."""
+    kept = {stage: INT8.rule(stage).keep for stage in layers}
+    return {
+        stage: tuple(path for path in paths if not any(f"{path}.".startswith(f"{one}.") for one in kept[stage]))
+        for stage, paths in layers.items()
+    }
 
 
 def _figure(value: Any) -> float | None:

@@ -35,8 +35,8 @@ def small_detector(*, masks: bool = False, seed: int = 0, **settings: object) ->
         anchors = AnchorGenerator(((16, 32),) * 3, ((0.5, 1.0, 2.0),) * 3)
         chosen = {"min_size": 96, "max_size": 160, "rpn_anchor_generator": anchors, "box_score_thresh": 0.2, **settings}
         made = (MaskRCNN if masks else FasterRCNN)(backbone, 3, **chosen)
-    for child in made.modules():
-        if isinstance(child, FrozenBatchNorm2d):  # as after training: no norm is the identity
-            child.weight.uniform_(0.8, 1.2)
-            child.running_mean.uniform_(-0.1, 0.1)
+        for child in made.modules():
+            if isinstance(child, FrozenBatchNorm2d):  # as after training: no norm is the identity
+                child.weight.uniform_(0.8, 1.2)
+                child.running_mean.uniform_(-0.1, 0.1)
     return made.eval()

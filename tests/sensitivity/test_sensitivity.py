@@ -18,7 +18,8 @@ from detq.files import file_sha256
 from detq.quantization.plan import StageRule
 from detq.quantization.recipes import find_recipe
 from detq.runner import Progress
-from detq.sensitivity.result import BUDGET, Sensitivity, choose
+from detq.sensitivity.choice import BUDGET, choose, further_trials
+from detq.sensitivity.result import Sensitivity
 from detq.sensitivity.trials import Trial, part_of, trials
 
 needs_torchao = pytest.mark.skipif(static_int8.unsupported_reason() is not None, reason="torchao is not installed")
@@ -66,25 +67,55 @@ def test_simulated_int8_is_what_conversion_gives_and_off_is_the_float_stage():
     assert all(error > 0 for error in errors.values())
 
 
-def _study(**losses):
+def _study(errors=(), found=(), times=None, **losses):
     stages = ("backbone", "rpn_head", "box_head")
-    found = {"none": {"AP": 0.4}, "all": {"AP": 0.39}}
+    trials = {"none": {"AP": 0.4}, "all": {"AP": 0.39}} | {
+        name: {"AP": 0.4 - loss} for name, loss in dict(found).items()
+    }
     for stage in stages:
-        found |= {f"{kind}:{stage}": {"AP": 0.4 - losses.get(stage, 0.0)} for kind in ("only", "but")}
-    return Sensitivity({"images": 10}, stages, (), found)
+        trials |= {f"{kind}:{stage}": {"AP": 0.4 - losses.get(stage, 0.0)} for kind in ("only", "but")}
+    trials |= {f"only:backbone:{part}": {"AP": 0.4, "error": error} for part, error in dict(errors).items()}
+    return Sensitivity({"images": 10}, stages, tuple(dict(errors)), trials, times or {})
 
 
 def test_a_stage_that_costs_more_than_its_budget_stays_in_floating_point():
     """A backbone that loses 0.008 does, heads that lose nothing do not."""
     choice = choose(_study(backbone=0.008, rpn_head=-0.001, box_head=0.0005))
-    assert choice["int8"] == ["rpn_head", "box_head"]
-    assert choice["float"] == ["backbone"]
+    assert choice.int8 == ["rpn_head", "box_head"]
+    assert choice.bf16 == ["backbone"]
 
 
 def test_many_small_losses_are_not_all_accepted():
     """Each within its budget, together beyond twice that: the costliest is taken back."""
     choice = choose(_study(backbone=0.9 * BUDGET, rpn_head=0.8 * BUDGET, box_head=0.7 * BUDGET))
-    assert choice["float"] == ["backbone"]
+    assert choice.bf16 == ["backbone"]
+
+
+ERRORS = {"a": 0.01, "b": 0.12, "c": 0.02, "d": 0.07, "e": 0.03, "f": 0.02, "g": 0.01, "h": 0.01, "i": 0.01}
+
+
+def test_a_costly_backbone_is_tried_without_its_worst_blocks():
+    """The worst by the error of the features first, one more each time, no more than a third; the first that does."""
+    assert [trial.part for trial in further_trials(_study(ERRORS, backbone=0.001))] == []
+    never = {"but:backbone:b": 0.009, "but:backbone:b+d": 0.007, "but:backbone:b+d+e": 0.006}
+    study = _study(ERRORS, never, backbone=0.01)
+    assert [trial.part for trial in further_trials(study)] == ["b", "b+d", "b+d+e"]
+    assert choose(study).bf16 == ["backbone"]
+    assert choose(study).keep == []
+    good = _study(ERRORS, never | {"but:backbone:b+d": 0.001}, backbone=0.01)
+    assert [trial.part for trial in further_trials(good)] == ["b", "b+d"]
+    assert choose(good).int8 == ["backbone", "rpn_head", "box_head"]
+    assert choose(good).keep == ["b", "d"]
+    assert str(choose(good)) == "backbone (but b, d), rpn_head, box_head in int8, nothing in bf16"
+
+
+def test_a_stage_that_is_no_faster_in_int8_stays_in_floating_point():
+    """It would keep AP, and is named for that; so does what was kept of it vanish."""
+    times = {stage: {"bf16": 10.0, "int8": 8.0} for stage in ("rpn_head", "box_head")}
+    found = {"but:backbone:b": 0.001}
+    choice = choose(_study(ERRORS, found, times | {"backbone": {"bf16": 10.0, "int8": 10.0}}, backbone=0.01))
+    assert (choice.int8, choice.slower, choice.keep) == (["rpn_head", "box_head"], ["backbone"], [])
+    assert str(choice).endswith("backbone in bf16; backbone would be no faster in int8")
 
 
 SETTINGS = {
@@ -101,9 +132,10 @@ def test_a_choice_is_for_its_weights_alone(tmp_path):
     weights.write_bytes(b"first")
     assert chosen_plan(default, str(weights)) == (default, None)
     settings = SETTINGS | {"weights_sha256": file_sha256(weights)}
-    write_choice(choice_path(weights), {"int8": ["backbone", "box_head"]}, settings)
+    write_choice(choice_path(weights), {"int8": ["backbone", "box_head"], "keep": ["body.0"]}, settings)
     plan, said = chosen_plan(default, str(weights))
     assert plan.int8_stages == ("backbone", "box_head")
+    assert plan.backbone.keep == ("body.0",)
     assert plan.rpn_head == StageRule("inductor", "bf16")
     assert "my.mixed_int8.json" in said
     weights.write_bytes(b"other")
@@ -154,19 +186,25 @@ def test_a_study_is_resumed_where_it_stopped_and_refused_on_its_own_calibration(
             "model": "smallest:build",
             "calibration": CalibrationChoice("train", 3),
             "limit": 2,
+            "times": False,
         }
         return SensitivityConfig(**arguments | changes)
 
-    whole = study_sensitivity(config("whole"), Progress())
+    whole, _ = study_sensitivity(config("whole"), Progress())
     assert {"none", "all", "only:backbone", "but:box_head", "only:backbone:body.body.0"} <= whole.found.keys()
     assert (workplace / "whole" / "sensitivity.png").stat().st_size > 5000
     journal = workplace / "whole" / "trials.jsonl"
     journal.write_text(journal.read_text(encoding="utf-8")[:200], encoding="utf-8")
     with pytest.raises(OutputError, match="--resume"):
         study_sensitivity(config("whole"), Progress())
-    assert study_sensitivity(config("whole", resume=True), Progress()).found == whole.found
+    resumed, _ = study_sensitivity(config("whole", resume=True, times=True, threads=1), Progress())
+    assert resumed.found == whole.found
+    assert whole.found["none"]["error"] == 0 < whole.found["only:backbone:body.body.0"]["error"]
+    assert resumed.times.keys() == {"backbone", "rpn_head", "box_head"}
+    assert all(values["bf16"] > 0 < values["int8"] for values in resumed.times.values())
+    assert "int8, ms" in (workplace / "whole" / "sensitivity.md").read_text(encoding="utf-8")
     assert {json.loads(line)["trial"] for line in journal.read_text(encoding="utf-8").splitlines()} == set(whole.found)
-    assert json.loads((workplace / "whole" / "sensitivity.json").read_text(encoding="utf-8"))["choice"]["int8"]
+    assert "choice" in json.loads((workplace / "whole" / "sensitivity.json").read_text(encoding="utf-8"))
     with pytest.raises(DetqError, match="do not calibrate"):
         study_sensitivity(config("other", calibration=CalibrationChoice("valid", 3)), Progress())
 

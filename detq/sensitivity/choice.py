@@ -1,0 +1,91 @@
+"""What follows from a study for `mixed_int8`: which stages run in int8, and which blocks of the backbone do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from detq.sensitivity.result import Sensitivity
+from detq.sensitivity.trials import Trial
+
+__all__ = ["BUDGET", "Choice", "choose", "further_trials"]
+
+BUDGET = 0.002
+"""The loss of AP that a stage may cost by itself before mixed_int8 leaves it in floating point."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What `mixed_int8` runs in int8; the rest runs in bf16, or fp32 where the CPU has no bf16.
+
+    Attributes:
+        int8: stages.
+        bf16: the other stages.
+        keep: of the backbone in int8, the blocks that stay in floating point.
+        loss: of AP by stage, alone in int8; of the backbone without what is kept.
+        slower: stages of `bf16` that would keep AP in int8, and are no faster in it than in bf16 here.
+    """
+
+    int8: list[str]
+    bf16: list[str]
+    keep: list[str]
+    loss: dict[str, float]
+    slower: list[str]
+
+    def to_json(self) -> dict[str, object]:
+        """Return it ready for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        kept = f" (but {', '.join(self.keep)})" if self.keep else ""
+        slower = f"; {', '.join(self.slower)} would be no faster in int8" if self.slower else ""
+        named = [stage + kept * (stage == "backbone") for stage in self.int8]
+        return f"{', '.join(named) or 'nothing'} in int8, {', '.join(self.bf16) or 'nothing'} in bf16{slower}"
+
+
+def further_trials(study: Sensitivity) -> Iterator[Trial]:
+    """Yield trials of the backbone but its worst block, its two worst, and so on up to a third of them.
+
+    They are for a backbone that costs more than `BUDGET`: ask for the next while `study`, which may grow in between,
+    has none that costs less. The worst is what harms the feature maps most by itself.
+    """
+    if not study.parts or study.loss(Trial("only", "backbone")) <= BUDGET:
+        return
+    worst = sorted(study.parts, key=lambda part: -study.found[Trial("only", "backbone", part).id]["error"])
+    for count in range(1, len(worst) // 3 + 1):
+        trial = _without(study, worst[:count])
+        yield trial
+        if study.loss(trial) <= BUDGET:
+            return
+
+
+def choose(study: Sensitivity) -> Choice:
+    """Return what `mixed_int8` should run in int8.
+
+    A stage does if it loses at most `BUDGET` of AP by itself; of the backbone blocks may be left out for that (see
+    `further_trials`). Of those stages the costliest are taken back until all of them together lose at most twice that,
+    as far as single losses tell, and so are those that were measured to be no faster than in bf16.
+    """
+    losses = {stage: study.loss(Trial("only", stage)) for stage in study.stages}
+    keep: list[str] = []
+    for trial in further_trials(study) if "backbone" in losses else ():
+        if trial.id not in study.found:
+            break
+        if study.loss(trial) <= BUDGET:
+            losses["backbone"], keep = study.loss(trial), trial.part.split("+")
+    kept = sorted((stage for stage in losses if losses[stage] <= BUDGET), key=lambda stage: losses[stage])
+    while kept and sum(max(losses[stage], 0.0) for stage in kept) > 2 * BUDGET:
+        kept.pop()
+    slower = [stage for stage in kept if study.times and study.times[stage]["int8"] >= study.times[stage]["bf16"]]
+    int8 = [stage for stage in study.stages if stage in kept and stage not in slower]
+    return Choice(
+        int8=int8,
+        bf16=[stage for stage in study.stages if stage not in int8],
+        keep=keep if "backbone" in int8 else [],
+        loss={stage: round(loss, 4) for stage, loss in losses.items()},
+        slower=slower,
+    )
+
+
+def _without(study: Sensitivity, parts: list[str]) -> Trial:
+    return Trial("but", "backbone", "+".join(part for part in study.parts if part in parts))
