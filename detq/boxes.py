@@ -70,9 +70,8 @@ def box_iou(a: ArrayLike, b: ArrayLike) -> Doubles:
     """
     shared = box_intersection(a, b)
     union = box_area(a)[:, None] + box_area(b)[None, :] - shared
-    # Not `shared / union`: where both areas are 0 that is 0 / 0, and a denormal union can round the ratio above 1.
-    ratio = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-    return np.asarray(np.minimum(ratio, 1.0))
+    # Not `shared / union`: where both areas are 0 that is 0 / 0. Rounding is monotonic, so nothing comes out above 1.
+    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
 
 
 def clip_boxes(boxes: ArrayLike, width: int, height: int) -> Floats:

@@ -78,7 +78,7 @@ def predict_command(
         raise DetqError(f"--calibration {calibration}: the file of --artifact is calibrated; leave one of the two out")
     choice = calibration_of(calibration, calibration_images, calibration_seed, observer, default=seed)
     outputs = name_outputs(images, out)
-    _check_files(images, outputs, overwrite=overwrite)
+    _check_files(outputs, out, overwrite=overwrite)
     with pinned_threads(choose_threads(threads)):
         from detq.predictor import build_predictor
 
@@ -122,13 +122,15 @@ def name_outputs(images: Sequence[Path], out: Path) -> Mapping[Path, Path]:
     return {image: out / f"{name}.detq" for image, name in names.items()}
 
 
-def _check_files(images: Sequence[Path], outputs: Mapping[Path, Path], *, overwrite: bool) -> None:
-    """Refuse before the model is loaded: an image that is missing, or an output that exists."""
-    from detq.datasets.images import image_size
+def _check_files(outputs: Mapping[Path, Path], out: Path, *, overwrite: bool) -> None:
+    """Refuse before the model is loaded: an image that is missing or damaged, or an output that exists."""
+    from detq.datasets.images import read_image
     from detq.errors import OutputError
 
-    for image in images:
-        image_size(image)
+    for image in outputs:
+        read_image(image)  # whole: a header says nothing about what follows it
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"--out {out}: expected a folder, found a file; choose another --out")
     for base in outputs.values():
         for path in (_picture(base), _detections(base)):
             if path.exists() and not overwrite:

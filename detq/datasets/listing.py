@@ -144,7 +144,7 @@ def _no_missing_labels(image_root: Path, text_root: Path, images: Sequence[str],
         raise DataError(
             f"{image_root / missing[0]}: expected its labels in {expected}, found {len(missing)} of {len(images)} "
             "images without a label file; add the files (an empty one says that the image is background), "
-            "or take such images as background with --allow-unlabelled"
+            "or take such images as background with --allow-unlabelled or, in detq train, PATH?allow_unlabelled=1"
         )
 
 

@@ -103,7 +103,11 @@ def _of_file(path: Path) -> str:
         return found
     kind = _FILES.get(path.suffix.lower())
     if kind is None:
-        hint = "add --unlabelled to read an image" if path.suffix.lower() in IMAGE_SUFFIXES else "name the folder"
+        hint = (
+            "detq run --unlabelled reads an image without labels"
+            if path.suffix.lower() in IMAGE_SUFFIXES
+            else "name the folder"
+        )
         raise DataError(
             f"data set {path}: expected a folder, a .json of COCO, VIA or labelme, a VOC .xml or a data.yaml, found "
             f"another file; {hint}"
@@ -152,5 +156,5 @@ def _nothing(folder: Path, images: int, texts: list[str], example: str) -> str:
     return (
         f"data set folder {folder}: expected JSON of COCO, VIA or labelme, VOC XML, a data.yaml, or a text file of "
         "labels for each image (class cx cy w h, or Label x_min y_min x_max y_max), found "
-        f"{', '.join(found)}; check the path, say --format NAME, or --unlabelled for images without labels"
+        f"{', '.join(found)}; check the path or say PATH?format=NAME; detq run --unlabelled takes images without labels"
     )

@@ -49,7 +49,9 @@ class YoloYaml:
                 f"{self.path}: expected one part of the data set to be chosen, found {', '.join(present)}; "
                 f"write {opened}?split={present[-1]} or name its folder"
             )
-        return [self.path.parent]
+        named = next((name for name in SPLITS if self._entry(name)), None)
+        # A yaml without any part only gives names. Parts that are not there do not mean: take whatever lies around.
+        return [self.path.parent] if named is None else self._split(named)
 
     def _split(self, split: str) -> list[Path]:
         name = next((name for name, aliases in SPLITS.items() if split in (name, *aliases)), split)

@@ -87,8 +87,8 @@ def _read_pickle(path: Path) -> State:
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise WeightsError(
-            f"--weights {path}: not a readable torch file ({_first_line(error)}); expected a state dict saved with "
-            "torch.save(model.state_dict(), path)"
+            f"--weights {path}: expected a state dict saved with torch.save(model.state_dict(), path), found "
+            f"{_what_else(path, error)}; copy it again or save it again"
         ) from None
     return State(path, _tensors(path, content))
 
@@ -104,6 +104,13 @@ def _tensors(path: Path, content: Any) -> Tensors:
             "it again with torch.save(model.state_dict(), path)"
         )
     return content
+
+
+def _what_else(path: Path, error: Exception) -> str:
+    if not path.stat().st_size:
+        return "an empty file (0 bytes)"
+    # What torch's unpickler looks up in vain says nothing to anybody.
+    return "another kind of file" if isinstance(error, KeyError) else f"a damaged file: {_first_line(error)}"
 
 
 def _first_line(error: Exception) -> str:
@@ -124,7 +131,7 @@ def fit(module: nn.Module, state: State, model: str) -> None:
 
     Raises:
         WeightsError: names or shapes differ; the message groups the differences by part and says which model and class
-            count the file seems to be for.
+            count the file seems to be for. Or a parameter is not finite: such a detector finds nothing, silently.
     """
     own = module.state_dict()
     # FrozenBatchNorm2d has no such counter; a file that was trained with BatchNorm2d fits it all the same.
@@ -140,6 +147,11 @@ def fit(module: nn.Module, state: State, model: str) -> None:
         found = "; ".join(f"{len(keys)} {what} ({_by_part(keys)})" for what, keys in groups.items() if keys)
         raise WeightsError(
             f"--weights {state.path}: expected the {len(own)} tensors of {model}, found {found}; {_seems(state)}"
+        )
+    if broken := [key for key, value in given.items() if not torch.isfinite(value).all()]:
+        raise WeightsError(
+            f"--weights {state.path}: expected finite numbers, found NaN or infinity in {len(broken)} of {len(own)} "
+            f"tensors ({_by_part(broken)}); its training diverged, so take an earlier checkpoint or train again"
         )
     module.load_state_dict(given)
     if (eps := norm_eps(module)) is not None and state.norm_eps not in (None, eps):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from detq.errors import DetqError
+from detq.errors import DataError, DetqError
 from detq.training.checkpoint import Progressed, load_checkpoint, save_checkpoint
 from detq.training.config import TrainConfig
 from detq.training.data import TrainingImages, batches
@@ -68,7 +68,7 @@ class Loop:
 
         Raises:
             KeyboardInterrupt: it was interrupted; a checkpoint was written before.
-            DetqError: a loss is not finite, or a file cannot be read or written.
+            DetqError: a loss is not finite, or a file cannot be read (then a checkpoint was written) or written.
         """
         config = self.config
         freeze(module.to(self.compute.device).train(), config)
@@ -92,20 +92,24 @@ class Loop:
         )
         started = last = saved = time.monotonic()
         with LossFile.opened(self.folder.losses, before.step) as file:
-            for step, samples in enumerate(loaded, start=before.step):
-                rate, side = learner.prepare(step)
-                losses = learner.learn(samples, step)
-                file.write(step + 1, rate, side, losses)
-                now = time.monotonic()
-                progressed = Progressed(step + 1, before.seconds + now - started)
-                self._report(progressed.step, smoothed.update({"seconds": now - last, **losses}), rate)
-                last = now
-                due = now - saved >= config.checkpoint_minutes * 60
-                if due or stop.is_set() or progressed.step == self.steps:
-                    save_checkpoint(self.folder.checkpoint, learner.module, learner.optimizer, progressed)
-                    saved = time.monotonic()
-                if stop.is_set():
-                    self._stop(progressed)
+            try:
+                for step, samples in enumerate(loaded, start=before.step):
+                    rate, side = learner.prepare(step)
+                    losses = learner.learn(samples, step)
+                    file.write(step + 1, rate, side, losses)
+                    now = time.monotonic()
+                    progressed = Progressed(step + 1, before.seconds + now - started)
+                    self._report(progressed.step, smoothed.update({"seconds": now - last, **losses}), rate)
+                    last = now
+                    due = now - saved >= config.checkpoint_minutes * 60
+                    if due or stop.is_set() or progressed.step == self.steps:
+                        save_checkpoint(self.folder.checkpoint, learner.module, learner.optimizer, progressed)
+                        saved = time.monotonic()
+                    if stop.is_set():
+                        self._stop(progressed)
+            except DataError:  # of a file, and the parameters are those of the step before
+                save_checkpoint(self.folder.checkpoint, learner.module, learner.optimizer, progressed)
+                raise
         self.progress.end_stage()
         return progressed
 

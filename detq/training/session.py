@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -89,8 +90,20 @@ def train(config: TrainConfig, progress: TrainProgress | None = None) -> dict[st
             images = TrainingImages(
                 sources, start.classes, seed=config.seed, augmented=config.augment, masks=spec.has_masks
             )
-            done = loop.run(start.module, images)
-            return _finish(loop, start, validation, recipe, done)
+            with _going_on(folder):
+                done = loop.run(start.module, images)
+                return _finish(loop, start, validation, recipe, done)
+
+
+@contextlib.contextmanager
+def _going_on(folder: Folder) -> Iterator[None]:
+    """Say with a mistake in an image, which only decoding finds, that the steps before it are not lost."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(
+            f"{error}; then go on with the same command and --resume, {folder.path} holds the steps before it"
+        ) from None
 
 
 def _open(specs: Sequence[SourceSpec], option: str) -> list[Source]:

@@ -75,7 +75,7 @@ def load_untuned(config: TrainConfig, spec: ModelSpec, classes: Sequence[str]) -
 def _load(config: TrainConfig, spec: ModelSpec, classes: Sequence[str]) -> Start:
     """Return the weights' detector with the weights' own classes."""
     source = parse_weights(config.weights, spec, config.seed)
-    if source.kind == "random":
+    if source.kind == "random" and not spec.own:
         start = Start(build_module(spec, len(classes) + 1, seed=config.seed), tuple(classes), source, None)
         start = replace(start, fresh="everything")
     elif source.kind == "file":

@@ -190,6 +190,23 @@ def test_predict_refuses_what_is_no_image_before_it_loads_a_model(tmp_path):
     assert type(done.exception).__module__ == "detq.errors"
 
 
+def test_predict_refuses_a_damaged_image_before_it_writes_anything(noises, monkeypatch):
+    """A header says nothing about what follows it, and outputs of the images before would be in the way."""
+    monkeypatch.chdir(noises.parent)
+    Path("cut.png").write_bytes(Path("noises/1.png").read_bytes()[:-40])
+    done = CliRunner().invoke(app, ["predict", "noises/0.png", "cut.png", "--weights", "random", "--out", "found"])
+    assert str(done.exception).startswith("image cut.png is damaged or truncated: expected a complete image")
+    assert not Path("found").exists()
+
+
+def test_predict_refuses_a_file_as_its_folder_before_it_loads_a_model(noises, monkeypatch):
+    """As the other commands do."""
+    monkeypatch.chdir(noises.parent)
+    Path("found").write_text("mine", encoding="utf-8")
+    done = CliRunner().invoke(app, ["predict", "noises/0.png", "--weights", "random", "--out", "found"])
+    assert str(done.exception) == "--out found: expected a folder, found a file; choose another --out"
+
+
 def test_predict_refuses_a_folder(tmp_path):
     """It is not damaged: it is no image."""
     done = CliRunner().invoke(app, ["predict", str(tmp_path), "--weights", "random"])

@@ -240,7 +240,7 @@ def test_what_is_not_recognised_is_a_sentence_with_the_choices(text_set, tmp_pat
         DataError, match=r"data\.csv: expected a folder, a \.json of COCO, VIA .* or a data\.yaml, found another file"
     ):
         open_dataset(path)
-    with pytest.raises(DataError, match=r"a\.png: expected a folder.*add --unlabelled"):
+    with pytest.raises(DataError, match=r"a\.png: expected a folder.*detq run --unlabelled"):
         open_dataset(root / "images" / "a.png")
 
 

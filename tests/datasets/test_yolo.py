@@ -208,6 +208,13 @@ def test_several_parts_ask_for_a_choice(exported):
     assert len(open_dataset(exported)) == 1
 
 
+def test_parts_that_are_not_there_are_not_replaced_by_what_lies_around(exported):
+    """Training on everything below the yaml because its paths are wrong would mix the validation images in."""
+    (exported / "data.yaml").write_text("train: elsewhere/train\nval: elsewhere/val\nnames: [person, car]\n")
+    with pytest.raises(DataError, match=r"data.yaml: expected train: with a folder of images, found no folder"):
+        open_dataset(exported)
+
+
 def test_names_may_be_numbered_and_parts_several_folders(exported):
     """The layout that ultralytics documents."""
     (exported / "data.yaml").write_text("path: .\ntrain: [train/images, valid/images]\nnames: {1: car, 0: person}\n")

@@ -136,6 +136,27 @@ def test_detections_in_a_crowd_are_neither_right_nor_wrong():
     assert_all_agree(detections, [truth], 1)
 
 
+def test_of_truths_that_overlap_as_much_the_last_is_taken():
+    """pycocotools' rule: it decides what is left for the next detection, which only one of the two suits."""
+    boxes = [[0, 0, 100, 80], [0, 20, 100, 100]]
+    detections = [Detections([[0, 0, 100, 100], [0, 40, 100, 100]], [0.9, 0.8], [0, 0])]
+    for truth, expected in ((GroundTruth(boxes, [0, 0]), 0.5), (GroundTruth(boxes[::-1], [0, 0]), 1.0)):
+        ap50 = coco_evaluate(detections, [truth], ["car"]).AP50
+        assert ap50 == pytest.approx(expected, abs=0.01)
+        assert_all_agree(detections, [truth], 1)
+
+
+def test_the_best_hundred_detections_of_an_image_and_class_count():
+    """Of twenty right ones after ninety wrong ones, ten."""
+    right = np.asarray([[50 * n, 0, 50 * n + 40, 40] for n in range(20)], np.float32)
+    boxes = np.concatenate([np.tile([[0, 500, 40, 540]], (90, 1)), right])
+    detections = [Detections(boxes, np.linspace(1, 0.1, 110), np.zeros(110, np.int64))]
+    truths = [GroundTruth(right, np.zeros(20, np.int64))]
+    recall = coco_evaluate(detections, truths, ["car"]).AR100
+    assert recall == pytest.approx(0.5)
+    assert_all_agree(detections, truths, 1)
+
+
 def test_large_coordinates_keep_the_iou_of_small_boxes():
     """Sides are taken in float64, where the difference of two float32 numbers is exact."""
     box = [[16_000_000, 16_000_000, 16_000_020, 16_000_020]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import re
 
@@ -164,6 +165,16 @@ def test_weights_of_another_model_say_which_one_they_are_for(ssdlite, tmp_path):
     assert "not in the model (backbone.extra" in message
     assert "--model ssdlite320_mobilenet_v3_large, classes besides background: 2" in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_parameters_that_are_not_finite_are_refused(value, ssdlite, tmp_path):
+    """Such a detector finds nothing, and its run would say so with a straight face."""
+    state = {key: tensor.clone() for key, tensor in ssdlite.state_dict().items()}
+    next(tensor for tensor in state.values() if tensor.is_floating_point()).view(-1)[0] = value
+    save_file(state, tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError, match=r"found NaN or infinity in 1 of \d+ tensors \(backbone\.features 1\)"):
+        load_model(SSDLITE, _file(tmp_path / "w.safetensors"), ["car", "bus"])
 
 
 def test_weights_of_no_known_model_say_so(tmp_path):

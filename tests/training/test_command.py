@@ -34,6 +34,10 @@ def test_a_log_gets_the_first_step_and_not_every_one(capsys):
         (("--data", "x", "--min-sizes", "big"), "--min-sizes: expected whole numbers such as 480,640,800, got 'big'"),
         (("--data", "x", "--epochs", "1", "--steps", "1"), "expected one of the two, got both"),
         (("--data", "x", "--model", "fasterrcn"), "unknown model 'fasterrcn'"),
+        (
+            ("--data", "synthetic:traffic?n=1", "--model", "nowhere:build", "--weights", "random"),
+            "nowhere:build is your own detector and brings its own weights",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2_and_nothing_is_written(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from detq.models.build import build_module
 from detq.models.weights import load_model, parse_weights
 from detq.models.zoo import MODELS, find_model
 from detq.training import TrainConfig, parse_source, train
-from detq.training.data import Source, TrainingImages
+from detq.training.data import Source, TrainingImages, epoch_order
 from detq.training.learner import Learner
 from detq.training.optimizer import make_optimizer, split_decayed
 from detq.training.precision import Compute, choose_compute, deterministic
@@ -174,6 +175,24 @@ def test_a_loss_that_is_not_finite_stops_the_training_naming_step_and_images(squ
     ):
         train(config)
     assert not (tmp_path / "out" / "model.json").exists()
+
+
+def test_a_damaged_image_stops_the_training_which_goes_on_once_it_is_mended(squares, tmp_path):
+    """Only decoding finds it, perhaps days after the start: the steps before it are saved."""
+    data, out = tmp_path / "data", tmp_path / "out"
+    shutil.copytree(squares, data)
+    victim = data / "images" / f"{epoch_order(0, 0, 12)[2]:02}.png"  # of the second step
+    whole = victim.read_bytes()
+    victim.write_bytes(whole[:-40])
+    config = dataclasses.replace(_config(data, out, steps=2, min_sizes=(64,)), val=())
+    with pytest.raises(DataError, match=r"\.png is damaged.*; then go on with the same command and --resume, .*out"):
+        train(config)
+    assert not (out / "model.json").exists()
+    victim.write_bytes(whole)
+    notes = Notes()
+    train(dataclasses.replace(config, resume=True), notes)
+    assert "going on after step 1 of 2" in notes.said
+    assert [report.step for report in notes.steps] == [2]
 
 
 def test_a_data_set_without_masks_cannot_train_a_mask_model(squares, tmp_path):
