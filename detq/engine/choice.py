@@ -49,16 +49,18 @@ def chosen_plan(plan: Plan, weights: str | None) -> tuple[Plan, str | None]:
         return plan, None
     content = read_json(path, WeightsError, "the choice of int8 stages")
     try:
-        digest, chosen = str(content["weights_sha256"]), [str(stage) for stage in content["int8"]]
-        keep = tuple(str(part) for part in content["keep"])
+        digest, keep = str(content["weights_sha256"]), tuple(str(part) for part in content["keep"])
+        chosen, floating = ([str(stage) for stage in content[name]] for name in ("int8", "bf16"))
     except (KeyError, TypeError):
-        digest, chosen, keep = "", [], ()
-    if not set(chosen) <= set(DENSE_STAGES) or not chosen:
+        digest, keep, chosen, floating = "", (), [], []
+    if not {*chosen, *floating} <= set(DENSE_STAGES) or not chosen:
         raise WeightsError(f"{path}: not a choice of int8 stages; delete it, or run detq sensitivity --choose again")
     if digest != file_sha256(Path(str(weights))):
         raise WeightsError(f"{path}: made for other weights; delete it, or run detq sensitivity --choose again")
-    for stage in DENSE_STAGES:
-        plan = plan.with_rule(stage, INT8.rule(stage) if stage in chosen else StageRule("inductor", "bf16"))
+    for stage in floating:  # one that the study did not have, such as a mask head, stays as the plan says
+        plan = plan.with_rule(stage, StageRule("inductor", "bf16"))
+    for stage in chosen:
+        plan = plan.with_rule(stage, INT8.rule(stage))
     if "backbone" in chosen:
         plan = plan.with_rule("backbone", StageRule("inductor", "int8", keep))
     return plan, f"int8 in {', '.join(chosen)}, as {path.name} says"

@@ -132,9 +132,10 @@ def test_a_choice_is_for_its_weights_alone(tmp_path):
     weights.write_bytes(b"first")
     assert chosen_plan(default, str(weights)) == (default, None)
     settings = SETTINGS | {"weights_sha256": file_sha256(weights)}
-    write_choice(choice_path(weights), {"int8": ["backbone", "box_head"], "keep": ["body.0"]}, settings)
+    chosen = {"int8": ["backbone", "box_head"], "bf16": ["rpn_head"], "keep": ["body.0"]}
+    write_choice(choice_path(weights), chosen, settings)
     plan, said = chosen_plan(default, str(weights))
-    assert plan.int8_stages == ("backbone", "box_head")
+    assert plan.int8_stages == ("backbone", "box_head", "mask_head"), "the study had no mask head"
     assert plan.backbone.keep == ("body.0",)
     assert plan.rpn_head == StageRule("inductor", "bf16")
     assert "my.mixed_int8.json" in said
