@@ -1,11 +1,15 @@
-"""How often `detq gate` cries wolf, and what it catches: real runs, on clones of this repository with faults put in.
+"""How often `detq gate` cries wolf, and what it catches: real runs, on a clone of this repository with faults put in.
 
-    python benchmarks/gate_study.py --out study.jsonl           # 40 runs of each kind; goes on where it stopped
-    python benchmarks/gate_study.py --out study.jsonl --kinds same,slow10 --runs 3 --budget 3m
-    python benchmarks/gate_study.py --out study.jsonl --table   # what is known so far
+    python benchmarks/gate_study.py --out study.jsonl                       # all of it; goes on where it stopped
+    python benchmarks/gate_study.py --out study.jsonl --only same,slow10 --settings small --runs 3
+    python benchmarks/gate_study.py --out study.jsonl --table               # what is known so far, measuring nothing
 
-Each run clones HEAD, changes the clone's working tree, and lets `detq gate --base HEAD` compare the two. Every second
-run of `same` has a neighbour: a process that keeps one core busy.
+Two settings: "small" is the 320 px model with a budget of 40 s a run, "full" the packaged model with 3 minutes, three
+runs of each kind. Each run changes the working tree of a clone, lets `detq gate --base HEAD` compare it with the
+commit, and adds a line to --out. The commit is that of the first line, whatever is committed meanwhile. Every second
+run of `same` has a neighbour: a process that keeps one core busy. A slowdown is a wait in the forward hook of one
+stage, another stage from run to run, so that nothing needs to be compiled anew. A run that could not be made is said,
+kept, and tried again by the next start; three of them one after the other end the study.
 """
 
 from __future__ import annotations
@@ -14,170 +18,162 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+# Started by its path, this folder is where its own modules are found.
+from gate_study_kinds import KINDS, SETTINGS, STAGES, Kind
+from gate_study_table import table
 
 ROOT = Path(__file__).resolve().parents[1]
-
-INJECTED = '''
-"""Spends a fraction of an image's own time once more in the backbone."""
-
-import statistics
-import time
-
-
-def slow_down(predictor, fraction):
-    own, added, predict = [], [0.0], predictor.predict
-
-    def timed(image, **options):
-        start, added[0] = time.perf_counter(), 0.0
-        found = predict(image, **options)
-        own.append(time.perf_counter() - start - added[0])
-        return found
-
-    def spend(*_):
-        if len(own) > 1:
-            added[0] = fraction * statistics.median(own[-9:])
-            end = time.perf_counter() + added[0]
-            while time.perf_counter() < end:
-                pass
-
-    predictor.module.backbone.register_forward_hook(spend)
-    predictor.predict = timed
-'''
-BUILT = "        self.proof = proof\n"
-PREDICTOR, DYNAMIC, RECIPES = "detq/predictor.py", "detq/quantization/dynamic_int8.py", "detq/quantization/recipes.py"
-LEAK = "        self.leak = getattr(self, 'leak', [])\n        self.leak.append(np.ones(131072))\n"
-CONVERTED = "    gc.collect()\n    return converted\n"
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A change to the working tree, and what the gate should make of it.
-
-    Attributes:
-        file: what is changed.
-        old: text in it that occurs once.
-        new: what stands there instead.
-        caught: the share of runs that should fail; None where it is not what was promised.
-        by: a figure of which one must fail for a run to count as caught; any where empty.
-        loaded: every second run has a neighbour.
-    """
-
-    file: str = ""
-    old: str = ""
-    new: str = ""
-    caught: float = 1.0
-    by: tuple[str, ...] = ()
-    loaded: bool = False
-
-
-def slower(percent: int, caught: float) -> Kind:
-    call = f"        from detq.injected import slow_down\n\n        slow_down(self, {percent / 100})\n"
-    return Kind(PREDICTOR, BUILT, BUILT + call, caught, ("median",))
-
-
-KINDS: Mapping[str, Kind] = {
-    "same": Kind(caught=0.025, loaded=True),
-    "slow5": slower(5, 0.60),
-    "slow10": slower(10, 0.95),
-    "slow20": slower(20, 1.0),
-    "leak": Kind(
-        PREDICTOR,
-        "        import torch\n\n        from detq.tensors",
-        f"{LEAK}        import torch\n\n        from detq.tensors",
-        by=("growth",),
-    ),
-    "scale": Kind(
-        PREDICTOR, 'boxes, scores = found["boxes"].numpy()', 'boxes, scores = 1.02 * found["boxes"].numpy()', by=("AP",)
-    ),
-    "class": Kind(PREDICTOR, ".astype(np.int64) - 1", ".astype(np.int64) - 2", by=("AP",)),
-    "layer": Kind(
-        DYNAMIC,
-        CONVERTED,
-        f"    converted.roi_heads.box_head.fc7 = module.roi_heads.box_head.fc7\n{CONVERTED}",
-        by=("int8_share of box_head",),
-    ),
-    "nothing": Kind(DYNAMIC, "    return _convert(module, types)\n", "    return module\n", by=("measured",)),
-    "renamed": Kind(RECIPES, '        "dynamic_int8",\n', '        "dynamic_int_8",\n', by=("measured",)),
-    "bytes": Kind(
-        PREDICTOR,
-        BUILT,
-        f"{BUILT}        import torch\n\n        self.module.register_buffer('copy', torch.zeros(10**6))\n",
-        by=("weight_bytes",),
-    ),
-}
+IDENTITY = ("-c", "user.name=study", "-c", "user.email=study@example.invalid", "-c", "commit.gpgsign=false")
+MOST_ERRORS = 3
+PATIENCE_S = 1800
+"""Seconds beyond its budget after which a run is ended: one that compiles takes minutes, none half an hour."""
 
 
 def main() -> None:
     arguments = parse()
-    done = [json.loads(line) for line in arguments.out.read_text().splitlines()] if arguments.out.exists() else []
-    known = {(row["kind"], row["run"]) for row in done}
-    todo = [(kind, run) for run in range(arguments.runs) for kind in arguments.kinds if (kind, run) not in known]
-    for number, (kind, run) in enumerate([] if arguments.table else todo, start=1):
-        row = {"kind": kind, "run": run, **measure(KINDS[kind], run, arguments)}
-        with arguments.out.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(row) + "\n")
-        done.append(row)
-        print(
-            f"{number}/{len(todo)} {kind} {run}: {row['verdict']}, {', '.join(row['failed']) or '-'}", file=sys.stderr
-        )
-    print_table(done)
+    rows = [json.loads(line) for line in arguments.out.read_text().splitlines()] if arguments.out.exists() else []
+    if not arguments.table:
+        with tempfile.TemporaryDirectory(prefix="detq-study-") as folder:
+            study(arguments, rows, Path(folder))
+    print(table(rows))
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="a line of JSON for each run")
-    parser.add_argument("--runs", type=int, default=40)
-    parser.add_argument("--kinds", type=lambda text: text.split(","), default=list(KINDS), help=", ".join(KINDS))
+    parser.add_argument("--only", type=names, default=list(KINDS), metavar="KINDS", help=", ".join(KINDS))
+    parser.add_argument("--settings", type=names, default=list(SETTINGS), metavar="NAMES", help=", ".join(SETTINGS))
+    parser.add_argument("--runs", type=int, help="of each kind, instead of what the issue promises")
     parser.add_argument("--table", action="store_true", help="only print what is known")
-    parser.add_argument("--model", default="fasterrcnn_mobilenet_v3_large_320_fpn")
-    parser.add_argument("--variants", default="fp32,dynamic_int8")
-    parser.add_argument("--images", default="48")
-    parser.add_argument("--budget", default="40s")
-    parser.add_argument("--threads", default="1")
     found = parser.parse_args()
-    if unknown := set(found.kinds) - set(KINDS):
-        parser.error(f"--kinds: expected some of {', '.join(KINDS)}, got {', '.join(sorted(unknown))}")
+    for option, given, known in (("--only", found.only, KINDS), ("--settings", found.settings, SETTINGS)):
+        if unknown := [name for name in given if name not in known]:
+            parser.error(f"{option}: expected some of {', '.join(known)}, got {', '.join(unknown)}")
     return found
 
 
-def measure(kind: Kind, run: int, arguments: argparse.Namespace) -> dict[str, object]:
-    """Return what one run of the gate found: its verdict, the figures that failed, and its sentences."""
-    with tempfile.TemporaryDirectory(prefix="detq-study-") as folder, neighbour(kind.loaded and run % 2 == 1):
-        clone = Path(folder) / "clone"
-        subprocess.run(["git", "clone", "--quiet", "--shared", str(ROOT), str(clone)], check=True)
-        if kind.file:
-            change(clone, kind)
-        report = Path(folder) / "gate.json"
-        command = [sys.executable, "-m", "detq", "gate", "--base", "HEAD", "--report", str(report), "--seed", str(run)]
-        for name in ("model", "variants", "images", "budget", "threads"):
-            command += [f"--{name}", str(getattr(arguments, name))]
-        environment = os.environ | {"PYTHONPATH": str(clone)}
-        gate = subprocess.Popen(
-            command, cwd=clone, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-        try:
-            _, said = gate.communicate()
-        except KeyboardInterrupt:
-            gate.communicate()  # Ctrl-C reached it too; `subprocess.run` would kill it before it has cleaned up
-            raise
-        if not report.exists():
-            raise SystemExit(f"the gate could not run: {said.strip()}")
-        return summary(json.loads(report.read_text()))
+def names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def change(clone: Path, kind: Kind) -> None:
-    path = clone / kind.file
+def study(arguments: argparse.Namespace, rows: list[dict[str, Any]], folder: Path) -> None:
+    commit = rows[0]["commit"] if rows else git(ROOT, "rev-parse", "HEAD")
+    clone = folder / "clone"
+    git(folder, "clone", "--quiet", "--shared", "--no-checkout", str(ROOT), str(clone))
+    known = {(row["setting"], row["kind"], row["run"]) for row in rows if row["verdict"] != "error"}
+    todo = [place for place in places(arguments) if place not in known]
+    errors, begun = 0, time.monotonic()
+    for number, (setting, name, run) in enumerate(todo, start=1):
+        row = {
+            "setting": setting,
+            "kind": name,
+            "run": run,
+            "commit": commit,
+            **measure(clone, setting, name, run, commit),
+        }
+        with arguments.out.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row) + "\n")
+        rows.append(row)
+        left_min = (time.monotonic() - begun) / number * (len(todo) - number) / 60
+        failed = ", ".join(sorted({item["name"] for item in row["failed"]})) or "-"
+        said = row["error"] if row["verdict"] == "error" else failed
+        print(f"{number}/{len(todo)} {setting} {name} {run}: {row['verdict']}, {said}; {row['seconds']:.0f} s, about "
+              f"{left_min:.0f} min left", file=sys.stderr, flush=True)  # fmt: skip
+        errors = errors + 1 if row["verdict"] == "error" else 0
+        if errors == MOST_ERRORS:
+            raise SystemExit(f"{MOST_ERRORS} runs one after the other could not be made; mend that, then start again")
+
+
+def places(arguments: argparse.Namespace) -> Iterator[tuple[str, str, int]]:
+    """Yield (setting, kind, run), all kinds in turns: what there is after half of the time tells of all of them."""
+    for setting in arguments.settings:
+        runs = {name: arguments.runs or SETTINGS[setting].runs or KINDS[name].runs for name in arguments.only}
+        for run in range(max(runs.values())):
+            for name in arguments.only:
+                if run < runs[name] and (setting == "small" or not KINDS[name].benchmark):
+                    yield setting, name, run
+
+
+def measure(clone: Path, setting: str, name: str, run: int, commit: str) -> dict[str, Any]:
+    """Return what one run found: its verdict, the figures that failed, and its sentences."""
+    kind, begun = KINDS[name], time.monotonic()
+    stage = list(STAGES)[run % len(STAGES)] if kind.slows else None
+    git(clone, "checkout", "--quiet", "--force", "--detach", commit)
+    git(clone, "clean", "--quiet", "--force", "-d")
+    if kind.in_base:
+        change(clone, kind, stage)
+        git(clone, "add", ".")
+        git(clone, *IDENTITY, "commit", "--quiet", "--message", "slower")
+        git(clone, "checkout", "--quiet", commit, "--", ".")
+    elif kind.file and not kind.benchmark:
+        change(clone, kind, stage)
+    loaded = kind.loaded and run % 2 == 1
+    with neighbour(loaded):
+        found = skipped(clone, kind) if kind.benchmark else gate(clone, setting, kind, run)
+    return {"stage": stage, "loaded": loaded, "seconds": time.monotonic() - begun, **found}
+
+
+def gate(clone: Path, setting: str, kind: Kind, run: int) -> dict[str, Any]:
+    """Run `detq gate --base HEAD` in the clone."""
+    chosen = SETTINGS[setting]
+    report = clone.parent / "gate.json"
+    report.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "detq", "gate", "--base", "HEAD", "--report", str(report), "--seed", str(run)]
+    options = {"model": chosen.model, "variants": kind.variants, "images": "48", "budget": f"{chosen.budget_s}s"}
+    for name, value in options.items():
+        command += [f"--{name}", value]
+    said = execute([*command, "--threads", "1"], clone, clone, chosen.budget_s + PATIENCE_S)
+    if not report.exists():
+        return error(said)
+    return summary(json.loads(report.read_text()))
+
+
+def skipped(clone: Path, kind: Kind) -> dict[str, Any]:
+    """Record a baseline of the example's detector, change its benchmarks, and run `pytest --detq-gate`."""
+    example, report = clone.parent / "example", clone.parent / "gate.json"
+    shutil.rmtree(example, ignore_errors=True)
+    shutil.copytree(clone / "examples" / "own_model", example)
+    report.unlink(missing_ok=True)
+    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "benchmarks"]
+    said = execute([*pytest, "--detq-gate-update"], example, clone, PATIENCE_S)
+    change(example, kind, None)
+    said += execute([*pytest, "--detq-gate", "--detq-gate-report", str(report)], example, clone, PATIENCE_S)
+    return summary(json.loads(report.read_text())) if report.exists() else error(said)
+
+
+def execute(command: list[str], folder: Path, code: Path, seconds: float) -> str:
+    """Run a command with the clone's detq, and return what it said."""
+    environment = os.environ | {"PYTHONPATH": str(code)}
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        return process.communicate(timeout=seconds)[0]
+    except subprocess.TimeoutExpired:
+        process.terminate()  # it ends its workers
+        return process.communicate()[0] + f"\nended after {seconds:.0f} s"
+    except KeyboardInterrupt:
+        process.communicate()  # Ctrl-C reached it too; `subprocess.run` would kill it before it has cleaned up
+        raise
+
+
+def change(folder: Path, kind: Kind, stage: str | None) -> None:
+    path = folder / kind.file
     text = path.read_text()
     if text.count(kind.old) != 1:
         raise SystemExit(f"{kind.file} changed: expected {kind.old!r} in it once; mend KINDS")
-    path.write_text(text.replace(kind.old, kind.new))
-    (clone / "detq" / "injected.py").write_text(INJECTED)
+    path.write_text(text.replace(kind.old, kind.new.replace("STAGE", STAGES.get(stage or "", ""))))
+    if kind.slows:
+        shutil.copy(Path(__file__).with_name("gate_study_slow.py"), folder / "detq" / "injected.py")
 
 
 @contextlib.contextmanager
@@ -192,32 +188,38 @@ def neighbour(wanted: bool) -> Iterator[None]:
             process.wait()
 
 
-def summary(document: Mapping[str, dict]) -> dict[str, object]:
-    evidence = [item for variant in document["variants"].values() for item in variant["evidence"]]
-    bad = [item for item in evidence if item["verdict"] in {"regression", "missing"}]
+def git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=folder, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"git {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def error(said: str) -> dict[str, Any]:
+    return {"verdict": "error", "error": said.strip()[-1000:], "failed": []}
+
+
+def summary(document: Mapping[str, Any]) -> dict[str, Any]:
+    evidence = [(name, item) for name, variant in document["variants"].items() for item in variant["evidence"]]
+    chosen = ("kind", "name", "detail", "change", "low", "high")
+    rows = {
+        verdict: [
+            {"variant": name, **{key: item[key] for key in chosen}}
+            for name, item in evidence
+            if item["verdict"] in verdicts
+        ]
+        for verdict, verdicts in (("failed", {"regression", "missing"}), ("undecided", {"inconclusive"}))
+    }
+    known = ("pairs", "looks", "noise_floor", "machine_drift")
+    medians = {name: item["change"] for name, item in evidence if item["name"] == "median"}
     return {
         "verdict": document["verdict"],
-        "failed": sorted({item["name"] for item in bad}),
-        "said": [item["detail"] for item in bad],
-        "pairs": [variant.get("pairs") for variant in document["variants"].values()],
-        "noise_floor": [variant.get("noise_floor") for variant in document["variants"].values()],
+        **rows,
+        "medians": medians,
+        "measured_s": document["context"].get("measured_s"),
+        "variants": {name: {key: variant.get(key) for key in known} for name, variant in document["variants"].items()},
+        "notes": document["notes"],
     }
-
-
-def print_table(rows: list[dict]) -> None:
-    print("| kind | runs | failed | inconclusive | expected to fail | named the stage | figures that failed |")
-    print("|---|---|---|---|---|---|---|")
-    for name, kind in KINDS.items():
-        mine = [row for row in rows if row["kind"] == name]
-        if not mine:
-            continue
-        bad = [row for row in mine if row["failed"] and (not kind.by or set(kind.by) & set(row["failed"]))]
-        named = sum(any("most of it in backbone" in said for said in row["said"]) for row in bad)
-        undecided = sum(row["verdict"] == "inconclusive" for row in mine)
-        expected = f"at most {kind.caught:.1%}" if name == "same" else f"at least {kind.caught:.0%}"
-        figures = ", ".join(sorted({figure for row in mine for figure in row["failed"]})) or "none"
-        stage = named if name.startswith("slow") else ""
-        print(f"| {name} | {len(mine)} | {len(bad)} | {undecided} | {expected} | {stage} | {figures} |")
 
 
 if __name__ == "__main__":

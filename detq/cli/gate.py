@@ -39,8 +39,13 @@ def gate_command(
         str, typer.Option("--base-python", metavar="FILE", help="Python of the base's processes: another torch.")
     ] = sys.executable,
     model: Annotated[
-        str | None,
-        typer.Option("--model", metavar="NAME", help="A model of `detq list`, or your own `package.module:build`."),
+        list[str] | None,
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help="A model of `detq list`, your own `package.module:build`, or `packaged` for all that come with "
+            "weights; may be given several times.",
+        ),
     ] = None,
     variants: Annotated[
         str | None,
@@ -65,6 +70,9 @@ def gate_command(
     budget: Annotated[
         str, typer.Option("--budget", metavar="TIME", help="Time to measure in, all variants together: 40s, 3m.")
     ] = "3m",
+    timeout: Annotated[
+        str, typer.Option("--timeout", metavar="TIME", help="How long a process may take to build a variant.")
+    ] = "15m",
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 where a figure is inconclusive.")] = False,
     report: Annotated[
         list[Path] | None,
@@ -79,8 +87,8 @@ def gate_command(
     The base is checked out into a temporary folder. Each variant runs in three processes, the working tree's and two of
     the base, which get the same images in turns, in random order, one at a time. A regression is what exceeds the
     tolerance of `[tool.detq.gate]` and cannot be chance; the base's second process shows how far the same code differs
-    from itself. `docs/gate.md` explains the statistics. `[tool.detq]` of pyproject.toml can name models (the first
-    one counts), data and weights.
+    from itself. `docs/gate.md` explains the statistics. `[tool.detq]` of pyproject.toml can name models, data and
+    weights.
 
     Exit codes: 0 passed, 1 a regression, 2 a mistake in the arguments or a base that does not run, 3 inconclusive with
     --strict.
@@ -93,7 +101,7 @@ def gate_command(
     config = _config(
         base=base,
         base_python=base_python,
-        model=model,
+        models=model,
         variants=variants,
         data=data,
         images=images,
@@ -103,6 +111,7 @@ def gate_command(
         unlabelled=unlabelled,
         calibration=calibration,
         budget=budget,
+        timeout=timeout,
         seed=seed,
         threads=threads,
     )
@@ -113,24 +122,33 @@ def gate_command(
         raise typer.Exit(code)
 
 
-def _config(*, budget: str, threads: int | None, variants: str | None, model: str | None, **given: Any) -> GateConfig:
+def _config(
+    *,
+    budget: str,
+    timeout: str,
+    threads: int | None,
+    variants: str | None,
+    models: list[str] | None,
+    **given: Any,
+) -> GateConfig:
     """Return what the options say; what they leave out `[tool.detq]` may say."""
     from detq.bench.settings import project_or_default
     from detq.cli.run import recipes_of
     from detq.measure.threads import choose_threads
-    from detq.paired.config import GateConfig, absolute_data, seconds_of
+    from detq.paired.config import GateConfig, absolute_data, models_of, seconds_of
 
     project = project_or_default(Path.cwd())
     for name in ("data", "weights", "classes", "calibration"):
         given[name] = getattr(project, name) if given[name] is None else given[name]
     for name in ("weights", "calibration"):  # what the workers open, each in a folder of its own
         given[name] = absolute_data(given[name])
-    if model is not None or project.models:
-        given["model"] = model or (project.models or ())[0]
+    if models or project.models:
+        given["models"] = models_of(models or project.models or ())
     return GateConfig(
         folder=Path.cwd(),
         recipes=recipes_of(variants),
         budget_s=seconds_of(budget),
+        timeout_s=seconds_of(timeout, "--timeout"),
         threads=choose_threads(threads),
         tolerances=project.gate,
         **given,

@@ -19,11 +19,11 @@ from detq.metrics.evaluate import choose_report_class
 from detq.metrics.report2024 import METRICS, dataset_metrics
 from detq.types import Detections, GroundTruth
 
-__all__ = ["ACCURACY_TESTS", "Labelled", "judge_accuracy"]
+__all__ = ["Labelled", "accuracy_tests", "judge_accuracy"]
 
 AP_FIGURES = ("AP", "AP50")
-ACCURACY_TESTS = len(AP_FIGURES) + len(METRICS) + 1
-"""Intervals that `judge_accuracy` takes of one variant: what the error probability is shared among."""
+MASK = "mask "
+"""What stands before a figure's name where masks are compared instead of boxes."""
 
 REPLICATES = 1000
 
@@ -35,10 +35,17 @@ class Labelled:
     Attributes:
         classes: names of labels.
         truths: one for each image; None where nobody labelled them.
+        masks: every object has an instance mask.
     """
 
     classes: tuple[str, ...]
     truths: Sequence[GroundTruth] | None
+    masks: bool = False
+
+
+def accuracy_tests(*, masks: bool) -> int:
+    """Return how many intervals `judge_accuracy` takes of one variant: the error probability is shared among them."""
+    return len(AP_FIGURES) * (1 + masks) + len(METRICS) + 1
 
 
 def judge_accuracy(
@@ -60,24 +67,40 @@ def judge_accuracy(
     if labelled.truths is not None:
         found = [
             *_average_precision(trial, labelled, alpha, tolerances.ap),
+            *_mask_precision(trial, labelled, alpha, tolerances.ap),
             *_report(trial, labelled, alpha, tolerances.metrics),
             *found,
         ]
     return [item for item in found if item is not None]
 
 
-def _average_precision(trial: Trial, labelled: Labelled, alpha: float, tolerance: float) -> list[Evidence]:
+def _mask_precision(trial: Trial, labelled: Labelled, alpha: float, tolerance: float) -> list[Evidence]:
+    """Return the same of masks, where the base finds any and the images are labelled with them."""
+    has = {name: all(found.masks is not None for found in side.detections) for name, side in trial.sides()}
+    if not (labelled.masks and has["base"] and has["control"]):
+        return []
+    if not has["head"]:
+        detail = "the base finds masks, and here there are none"
+        return [Evidence("accuracy", f"{MASK}AP", trial.variant, Verdict.MISSING, detail=detail)]
+    return _average_precision(trial, labelled, alpha, tolerance, masks=True)
+
+
+def _average_precision(
+    trial: Trial, labelled: Labelled, alpha: float, tolerance: float, *, masks: bool = False
+) -> list[Evidence]:
     from detq.metrics.coco import coco_evaluate
 
     truths, classes = labelled.truths or (), labelled.classes
-    now = coco_evaluate(trial.head.detections, truths, classes)
+    before, prefix = trial.base.detections, MASK if masks else ""
+    now = coco_evaluate(trial.head.detections, truths, classes, masks=masks)
     differences = paired_ap_difference(
-        trial.base.detections, trial.head.detections, truths, classes, replicates=REPLICATES
+        before, trial.head.detections, truths, classes, masks=masks, replicates=REPLICATES
     )
-    noise = paired_ap_difference(trial.base.detections, trial.control.detections, truths, classes, replicates=1)
+    noise = paired_ap_difference(before, trial.control.detections, truths, classes, masks=masks, replicates=1)
     found = []
-    for name in AP_FIGURES:
-        interval, floor, value = differences[name], noise[name], getattr(now, name)
+    for figure in AP_FIGURES:
+        name = f"{prefix}{figure}"
+        interval, floor, value = differences[figure], noise[figure], getattr(now, figure)
         if interval is None or floor is None or value is None:
             detail = "no image has an object to find: accuracy is not judged"
             found.append(Evidence("accuracy", name, trial.variant, Verdict.INCONCLUSIVE, detail=detail))

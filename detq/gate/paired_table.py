@@ -51,9 +51,12 @@ def _table(outcome: Outcome, variants: Mapping[str, Mapping[str, Any]]) -> Table
     from rich.text import Text
 
     table = make_table(COLUMNS)
-    for variant in dict.fromkeys(item.variant for item in outcome.evidence):
+    names = list(dict.fromkeys(item.variant for item in outcome.evidence))
+    several = len({name.rpartition("-")[0] for name in names}) > 1
+    for variant in names:
         worst = outcome.worst(variant)
         cells: list[str | Text] = list(cells_of(outcome, variant, variants.get(variant, {})))
+        cells[0] = variant if several else cells[0]
         table.add_row(*cells, Text(shout(worst), style=STYLES[worst]))
     return table
 

@@ -22,19 +22,25 @@ LEAST_PEAK_BYTES = 32e6
 
 
 def judge_resources(trial: Trial, tolerances: Tolerances) -> list[Evidence]:
-    """Return what is to be said about the weights, the peak of memory, its growth, and the share of MACs in int8."""
-    found = [_weights(trial, tolerances), _peak(trial, tolerances), _growth(trial, tolerances)]
+    """Return what is to be said about bytes, the peak of memory, its growth, and the share of MACs in int8."""
+    found = [*_bytes(trial, tolerances), _peak(trial, tolerances), _growth(trial, tolerances)]
     return [item for item in found if item is not None] + _int8(trial, tolerances)
 
 
-def _weights(trial: Trial, tolerances: Tolerances) -> Evidence:
-    now, before = trial.head.weight_bytes, trial.base.weight_bytes
-    change = now / before - 1 if before else float(now > 0)
-    verdict = verdict_of(change, tolerances.weight_bytes)
-    detail = f"weights {before:,} → {now:,} bytes" if verdict.fails else ""
-    return Evidence(
-        "weights", "weight_bytes", trial.variant, verdict, now, before, change, tolerances.weight_bytes, detail
-    )
+def _bytes(trial: Trial, tolerances: Tolerances) -> list[Evidence]:
+    """Compare the weights in memory, and the variant as a file, where both sides say how large that is."""
+    pairs = {"weight_bytes": ("weights", trial.head.weight_bytes, trial.base.weight_bytes)}
+    if trial.head.file_bytes is not None and trial.base.file_bytes is not None:
+        pairs["artifact_bytes"] = ("artifact", trial.head.file_bytes, trial.base.file_bytes)
+    found = []
+    for name, (what, now, before) in pairs.items():
+        change = now / before - 1 if before else float(now > 0)
+        verdict = verdict_of(change, tolerances.weight_bytes)
+        detail = f"{what} {before:,} → {now:,} bytes" if verdict.fails else ""
+        found.append(
+            Evidence("weights", name, trial.variant, verdict, now, before, change, tolerances.weight_bytes, detail)
+        )
+    return found
 
 
 def _peak(trial: Trial, tolerances: Tolerances) -> Evidence | None:

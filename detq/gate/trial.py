@@ -22,6 +22,7 @@ class Side:
         held_bytes: memory in use after each image; None where the platform does not say.
         detections: of each image, once, in the data set's order and with its labels.
         weight_bytes: of all parameters.
+        file_bytes: of the variant as a file; None where nobody said.
         peak_bytes: the most memory while images ran, above what the process took before the variant was built.
         int8_share: share of the multiply-accumulates in int8, in [0, 1].
         int8_by_stage: the same of each stage.
@@ -32,6 +33,7 @@ class Side:
     held_bytes: list[int | None] = field(default_factory=list)
     detections: list[Detections] = field(default_factory=list)
     weight_bytes: int = 0
+    file_bytes: int | None = None
     peak_bytes: int | None = None
     int8_share: float = 0.0
     int8_by_stage: Mapping[str, float] = field(default_factory=dict)

@@ -15,12 +15,13 @@ __all__ = ["choose_recipes"]
 
 
 def choose_recipes(
-    config: GateConfig, head: Sequence[str], base: Sequence[str], say: Callable[[str], None]
+    config: GateConfig, model: str, head: Sequence[str], base: Sequence[str], say: Callable[[str], None]
 ) -> dict[str, set[str]]:
     """Return the recipes to judge, fp32 first, each with the sides that have it: "head", "base" or both.
 
     Args:
         config: which were asked for; all that either side has by default.
+        model: whose.
         head: the recipes that the working tree has for the model.
         base: those that the base has.
         say: is told what is left out, and why.
@@ -34,7 +35,7 @@ def choose_recipes(
         if name not in every:
             raise unknown_name("recipe", name, every)
     chosen = list(dict.fromkeys([REFERENCE, *(config.recipes or every)]))
-    source = parse_weights(config.weights, find_model(config.model), config.seed)
+    source = parse_weights(config.weights, find_model(model), config.seed)
     hungry = {recipe.name for recipe in RECIPES if recipe.calibrates}
     without = [name for name in chosen if name in hungry and not config.calibrates(source.kind)]
     if without and config.recipes is not None:

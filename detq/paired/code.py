@@ -9,7 +9,7 @@ from typing import Any
 from detq.errors import DetqError
 from detq.paired.checkout import Tree
 
-__all__ = ["check_detq", "check_module"]
+__all__ = ["check_detq", "check_missing", "check_module"]
 
 
 def check_detq(head: Tree, base: Tree, hellos: Mapping[str, Mapping[str, Any]], *, own_model: bool) -> None:
@@ -24,6 +24,12 @@ def check_detq(head: Tree, base: Tree, hellos: Mapping[str, Mapping[str, Any]], 
     Raises:
         DetqError: both would run the same detq, with a model that comes from it.
     """
+    for side in ("base", "head"):
+        if hellos[side]["detq"] is None:
+            raise DetqError(
+                f"{f'--base {base.name}' if side == 'base' else head.name}: expected detq in the commit, or in the "
+                "Python that runs it, it is in neither; choose another base, or install detq there"
+            )
     mine, other = (Path(hellos[side]["detq"]) for side in ("head", "base"))
     if mine.is_relative_to(head.top):
         place = mine.relative_to(head.top)
@@ -36,6 +42,24 @@ def check_detq(head: Tree, base: Tree, hellos: Mapping[str, Mapping[str, Any]], 
         raise DetqError(
             f"detq gate: the model and detq both come from {mine.parent}, which is outside of {head.top}: two commits "
             "of this repository would run the same code; give a --model package.module:build of this repository"
+        )
+
+
+def check_missing(head: Tree, base: Tree, hellos: Mapping[str, Mapping[str, Any]]) -> None:
+    """Check that both commits have the modules that users' own models come from.
+
+    Raises:
+        DetqError: one has not.
+    """
+    for name in hellos["head"]["missing"]:
+        raise DetqError(
+            f"--model {name}:…: expected the module {name} in {head.folder}, there is none; check the name, and the "
+            "folder that detq gate is started in"
+        )
+    for name in hellos["base"]["missing"]:
+        raise DetqError(
+            f"--base {base.name}: expected the module {name} in the commit, as in {head.name}, there is none; choose a "
+            "base that has the model"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from detq.datasets.busiest import busiest
 from detq.datasets.synthetic import SEEDS, traffic_camera
 from detq.errors import DataError
 from detq.gate.accuracy import Labelled
-from detq.paired.config import GateConfig
+from detq.paired.config import GateConfig, may_have_masks
 from detq.runner.view import View
 from detq.types import GroundTruth
 
@@ -41,7 +42,12 @@ class Frames:
         self._data = _open(config)
         if not len(self._data):
             raise DataError(f"data set {self._data.name}: expected images, found none; check --data")
-        self._view: View | None = None
+        self._kept = self._data
+        if self._data.classes and not config.unlabelled:
+            # It keeps the annotations that come with the images: they are asked for again for each set of classes.
+            masks = any(map(may_have_masks, config.models))
+            self._kept = View(self._data, self._data.classes, labelled=True, limit=None, masks=masks)
+        self._views: dict[tuple[str, ...], View] = {}
         self.name = self._data.name
 
     def __len__(self) -> int:
@@ -51,12 +57,13 @@ class Frames:
         """Return the `.npy` file of an image's pixels, uint8 `(height, width, 3)`, RGB."""
         path = self._folder / f"{index}.npy"
         if not path.exists():
-            np.save(path, self._data.load(index).image)
+            np.save(path, self._kept.load(index).image)
         return str(path)
 
+    @cached_property
     def proof_path(self) -> str:
-        """Return the file of the image to prove int8 with."""
-        return self.path(busiest(self._data))
+        """The file of the image to prove int8 with."""
+        return self.path(busiest(self._kept))
 
     def labelled(self, classes: Sequence[str]) -> Labelled:
         """Return the annotations of the classes that a model with these classes can find.
@@ -64,14 +71,15 @@ class Frames:
         Raises:
             DataError: the two have no class in common, or an image has no labels.
         """
-        if self._view is None:
-            labels = not self._config.unlabelled
-            self._view = View(self._data, classes, labelled=labels, limit=len(self))
-        view = self._view
+        key, labels = tuple(classes), not self._config.unlabelled
+        if key not in self._views:
+            masks = getattr(self._kept, "masks", False)
+            self._views[key] = View(self._kept, key, labelled=labels, limit=len(self), masks=masks)
+        view = self._views[key]
         if self._config.unlabelled:
             return Labelled(view.classes, None)
         truths = [view.target(index) for index in range(len(self))]
-        return Labelled(view.classes, [GroundTruth.empty() if item is None else item for item in truths])
+        return Labelled(view.classes, [GroundTruth.empty() if item is None else item for item in truths], view.masks)
 
 
 def _open(config: GateConfig) -> Dataset:

@@ -10,12 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import faulthandler
 import gc
+import importlib.util
+import io
 import json
 import os
 import platform
+import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +41,29 @@ class Session:
         self._start_bytes: int | None = None
         self._images = 0
 
-    def hello(self, threads: int) -> dict[str, Any]:
-        """Import everything, pin the threads, and say which code and versions this is."""
+    def hello(self, threads: int, modules: Sequence[str] = ()) -> dict[str, Any]:
+        """Import everything, pin the threads, and say which code and versions this is.
+
+        Args:
+            threads: of torch's operators.
+            modules: of users' own models, which are only looked for.
+        """
+        # Before torch, so that code that is not there is known at once.
+        if not _exists("detq"):
+            return {"detq": None, "missing": []}
+        import detq
+
+        missing = [name for name in modules if not _exists(name)]
+        if missing:
+            return {"detq": str(Path(detq.__file__).resolve()), "missing": missing}
         import torch
         import torchvision
-
-        import detq
 
         torch.set_num_threads(threads)
         torch.zeros(1).add_(1)
         return {
             "detq": str(Path(detq.__file__).resolve()),
+            "missing": [],
             "versions": {
                 "python": platform.python_version(),
                 "torch": torch.__version__,
@@ -93,6 +110,7 @@ class Session:
         return {
             "classes": list(predictor.classes),
             "meaningful": predictor.meaningful,
+            "has_masks": bool(getattr(predictor, "has_masks", False)),
             "weights": predictor.weights.describe(),
             "int8_share": proof.share,
             "int8_by_stage": dict(proof.by_stage),
@@ -106,8 +124,13 @@ class Session:
             return None
         return self._open.enter_context(watching_stages(module))
 
-    def detect(self, image: str) -> dict[str, Any]:
-        """Run the variant on an image in a `.npy` file; loading it, and compiling for its size, take no time here."""
+    def detect(self, image: str, *, masks: bool = False) -> dict[str, Any]:
+        """Run the variant on an image in a `.npy` file; loading it, and compiling for its size, take no time here.
+
+        Args:
+            image: the file.
+            masks: answer with the masks too, as run lengths, or None where there are none.
+        """
         pixels = np.load(image)
         prepare = getattr(self._predictor, "prepare", None)
         if callable(prepare):
@@ -130,13 +153,56 @@ class Session:
             "scores": found.scores.tolist(),
             "labels": found.labels.tolist(),
             "held_bytes": _held_bytes(),
+            "masks": _run_lengths(found) if masks else None,
         }
 
     def finish(self) -> dict[str, Any]:
         """Return the sizes, which are settled only when the variant has run."""
         peak, start = _status_bytes("VmHWM"), self._start_bytes
         known = None if peak is None or start is None else max(0, peak - start)
-        return {"weight_bytes": self._predictor.weight_bytes, "peak_bytes": known}
+        return {
+            "weight_bytes": self._predictor.weight_bytes,
+            "file_bytes": _file_bytes(self._predictor.module),
+            "peak_bytes": known,
+        }
+
+
+def _exists(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package that it should be in
+        return False
+
+
+def _run_lengths(found: Any) -> list[Any] | None:
+    masks = getattr(found, "masks", None)
+    if masks is None:
+        return None
+    try:
+        from detq.masks import as_rle
+    except ImportError:  # a commit from before masks were kept so
+        return None
+    return list(as_rle(masks))
+
+
+def _file_bytes(module: Any) -> int | None:
+    """Return how large the variant is as a file: compiled packages, a TorchScript file, or torch's of the state."""
+    import torch
+
+    try:
+        from detq.quantization.proof import serialized_bytes
+    except ImportError:  # a commit from before files were weighed
+        return None
+    dense = getattr(module, "dense", None)
+    if isinstance(dense, dict):
+        packages = {str(one.path) for stage in dense.values() for one in getattr(stage, "packages", ())}
+        states = [stage for stage in dense.values() if isinstance(stage, torch.nn.Module)]
+        return sum(Path(path).stat().st_size for path in packages) + sum(map(serialized_bytes, states))
+    if isinstance(module, torch.jit.ScriptModule):
+        stream = io.BytesIO()
+        torch.jit.save(module, stream)
+        return stream.getbuffer().nbytes
+    return serialized_bytes(module)
 
 
 def _file_of(module: str) -> str | None:
@@ -204,6 +270,8 @@ def _answer(session: Session, question: dict[str, Any]) -> dict[str, Any]:
 def _main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    # Who waits for an answer in vain asks where it is taking so long, also while nothing of Python runs.
+    faulthandler.register(signal.SIGUSR1, all_threads=False)
     session = Session()
     for line in sys.stdin:
         print(json.dumps(_answer(session, json.loads(line))), file=answers, flush=True)
