@@ -23,7 +23,7 @@ P90_PAIRS = 50
 
 PARTS = ("the first third", "the middle third", "the last third")
 LEAST_PART = 8
-DRIFT_SIGMAS = 4.0
+DRIFT_SIGMAS = 3.3
 
 
 def judge_latency(trial: Trial, alpha: float, tolerances: Tolerances) -> list[Evidence]:

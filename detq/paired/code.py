@@ -9,7 +9,7 @@ from typing import Any
 from detq.errors import DetqError
 from detq.paired.checkout import Tree
 
-__all__ = ["check_detq", "check_missing", "check_module"]
+__all__ = ["check_detq", "check_module", "check_there"]
 
 
 def check_detq(head: Tree, base: Tree, hellos: Mapping[str, Mapping[str, Any]], *, own_model: bool) -> None:
@@ -24,12 +24,6 @@ def check_detq(head: Tree, base: Tree, hellos: Mapping[str, Mapping[str, Any]], 
     Raises:
         DetqError: both would run the same detq, with a model that comes from it.
     """
-    for side in ("base", "head"):
-        if hellos[side]["detq"] is None:
-            raise DetqError(
-                f"{f'--base {base.name}' if side == 'base' else head.name}: expected detq in the commit, or in the "
-                "Python that runs it, it is in neither; choose another base, or install detq there"
-            )
     mine, other = (Path(hellos[side]["detq"]) for side in ("head", "base"))
     if mine.is_relative_to(head.top):
         place = mine.relative_to(head.top)
@@ -45,21 +39,32 @@ def check_detq(head: Tree, base: Tree, hellos: Mapping[str, Mapping[str, Any]], 
         )
 
 
-def check_missing(head: Tree, base: Tree, hellos: Mapping[str, Mapping[str, Any]]) -> None:
-    """Check that both commits have the modules that users' own models come from.
+def check_there(tree: Tree, hello: Mapping[str, Any], *, base: bool) -> None:
+    """Check that a commit has detq, and the modules that users' own models come from.
+
+    Args:
+        tree: where its code is.
+        hello: its worker's first answer.
+        base: it is the base.
 
     Raises:
-        DetqError: one has not.
+        DetqError: it has not.
     """
-    for name in hellos["head"]["missing"]:
+    if hello["detq"] is None:
+        where = f"--base {tree.name}" if base else tree.name
         raise DetqError(
-            f"--model {name}:…: expected the module {name} in {head.folder}, there is none; check the name, and the "
-            "folder that detq gate is started in"
+            f"{where}: expected detq in the commit, or installed for the Python that runs it, it is neither; choose "
+            "another base, or install it there"
         )
-    for name in hellos["base"]["missing"]:
+    for name in hello["missing"]:
+        if base:
+            raise DetqError(
+                f"--base {tree.name}: expected the module {name} in the commit, there is none; choose a base that has "
+                "the model"
+            )
         raise DetqError(
-            f"--base {base.name}: expected the module {name} in the commit, as in {head.name}, there is none; choose a "
-            "base that has the model"
+            f"--model {name}:…: expected the module {name} in {tree.folder}, there is none; check the name, and the "
+            "folder that detq gate is started in"
         )
 
 

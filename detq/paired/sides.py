@@ -10,7 +10,7 @@ from typing import Any
 from detq.errors import DetqError
 from detq.gate.trial import SIDES
 from detq.paired.checkout import Tree
-from detq.paired.code import check_detq, check_missing
+from detq.paired.code import check_detq, check_there
 from detq.paired.config import GateConfig
 from detq.paired.process import Worker, WorkerError
 
@@ -56,10 +56,11 @@ class Sides:
             DetqError: one cannot import, or lacks the user's model, or both run the same code.
         """
         head, base = self._trees["head"], self._trees["base"]
-        # The base first: what it cannot do is seen before head has imported torch.
-        hellos = {side: self.ask(side) for side in reversed(SIDES)}
+        hellos = {}
+        for side in ("base", "control", "head"):  # what the base lacks is said before head has imported torch
+            hellos[side] = self.ask(side)
+            check_there(self._trees[side], hellos[side], base=side != "head")
         check_detq(head, base, hellos, own_model=bool(self._config.own_modules))
-        check_missing(head, base, hellos)
         return {side: hellos[side]["versions"] for side in ("head", "base")}
 
     def ask(self, side: str, do: str | None = None, **question: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 
 from detq.errors import OutputError
 from detq.gate import Outcome, Tolerances, Verdict
-from detq.gate.accuracy import Labelled, judge_accuracy
+from detq.gate.accuracy import Labelled, accuracy_tests, judge_accuracy
 from detq.gate.evidence import Evidence
 from detq.gate.latency import judge_latency, slowest_stage, speed_drift
 from detq.gate.paired_table import render_paired
@@ -59,6 +59,7 @@ def trial(*, pairs=200, slow=1.0, stage="backbone", seed=0, detections=None, lea
                 held_bytes=[int(5e8 + (leak * 1e6 * place if name == "head" else 0)) for place in range(pairs)],
                 detections=found() if detections is None or name != "head" else detections,
                 weight_bytes=1_000_000,
+                file_bytes=1_100_000,
                 peak_bytes=200_000_000 + (int(leak * 1e6 * pairs) if name == "head" else 0),
                 int8_share=0.66,
                 int8_by_stage={"backbone": 0.5, "box_head": 1.0},
@@ -136,9 +137,36 @@ def test_a_machine_that_slows_down_halfway_is_noticed_by_the_base_alone():
     throttled = trial()
     for _, side in throttled.sides():
         side.times_ms = [value * (1 if place < 100 else 1.5) for place, value in enumerate(side.times_ms)]
-    assert speed_drift(throttled) == pytest.approx(1.5, rel=0.05)
-    assert speed_drift(trial()) == pytest.approx(1, rel=0.05)
     assert judge_latency(throttled, ALPHA, Tolerances())[0].verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("pairs", [IMAGES, 200], ids=["each image once", "several times"])
+@pytest.mark.parametrize(
+    ("slow", "factor", "part"),
+    [
+        (slice(0, 0), 1.0, ""),
+        (slice(2 / 3, 1), 1.5, "the last third"),
+        (slice(1 / 3, 2 / 3), 1.5, "the middle third"),
+        (slice(0, 1 / 3), 1.5, "the first third"),
+    ],
+    ids=["steady", "throttled", "preempted halfway", "warmed up"],
+)
+def test_a_machine_that_does_other_work_for_a_part_of_the_time_is_noticed(pairs, slow, factor, part):
+    """By the base's two processes; also where every image was seen only once."""
+    unsteady = trial(pairs=pairs)
+    for _, side in unsteady.sides():
+        for place in range(round(slow.start * pairs), round(slow.stop * pairs)):
+            side.times_ms[place] *= 1.5
+    found, where = speed_drift(unsteady)
+    assert found == pytest.approx(factor, rel=0.05)
+    assert where == part
+
+
+def test_a_stop_of_the_clock_for_one_image_decides_nothing():
+    """A virtual machine that was moved: one image of a minute among 200."""
+    moved = trial()
+    moved.head.times_ms[77] = 60_000.0
+    assert {item.verdict for item in judge_latency(moved, ALPHA, Tolerances())} == {Verdict.PASS}
 
 
 @pytest.mark.parametrize(
@@ -164,6 +192,34 @@ def test_without_labels_only_the_fp32_detections_kept_are_judged():
     assert len(evidence) == 1
 
 
+def masked(items, *, narrower=0):
+    """The same with a mask that fills each box, except for columns at its right."""
+    result = []
+    for item in items:
+        masks = np.zeros((len(item), 256, 256), np.bool_)
+        for mask, (left, top, right, bottom) in zip(masks, item.boxes.astype(int), strict=True):
+            mask[top:bottom, left : right - narrower] = True
+        result.append(dataclasses.replace(item, masks=masks).compact())
+    return result
+
+
+def test_worse_masks_fail_also_where_the_boxes_stay_and_none_at_all_are_missing():
+    """Mask AP is judged where the base finds masks and the images have them."""
+    labelled = Labelled(("car",), masked(truths()), masks=True)
+
+    def judge(head):
+        made = trial(pairs=IMAGES, detections=head)
+        made.base.detections = made.control.detections = masked(found())
+        evidence = judge_accuracy(made, labelled, made.base.detections, ALPHA, Tolerances())
+        return {item.name: item.verdict for item in evidence}
+
+    worse = judge(masked(found(), narrower=12))
+    assert worse["mask AP"] is Verdict.REGRESSION
+    assert worse["AP"] is Verdict.PASS
+    assert len(worse) == accuracy_tests(masks=True) == accuracy_tests(masks=False) + 2
+    assert judge(found())["mask AP"] is Verdict.MISSING
+
+
 def test_a_difference_that_a_few_images_make_is_not_decided():
     """One object of 72 is more than the tolerance, and no proof."""
     few = found()
@@ -184,6 +240,8 @@ def test_random_weights_have_no_accuracy():
     ("change", "names"),
     [
         ({"weight_bytes": 1_010_000}, {"weight_bytes"}),
+        ({"file_bytes": 2_000_000}, {"artifact_bytes"}),
+        ({"file_bytes": None}, set()),
         (
             {"int8_share": 0.6, "int8_by_stage": {"backbone": 0.4, "box_head": 1.0}},
             {"int8_share", "int8_share of backbone"},
@@ -277,3 +335,14 @@ def test_the_table_has_a_row_for_each_variant_and_ends_with_the_verdict():
     for part in ("110.0 ms", "1.100 (1.080 to 1.120)", "0.4%", "1.0 MB", "REGRESSION"):
         assert part in row
     assert text.splitlines()[-1] == f"gate: FAILED: {VARIANT}"
+
+
+def test_with_several_models_each_row_names_its_own():
+    """A recipe's name alone would stand there twice."""
+    twice = [
+        dataclasses.replace(item, variant=item.variant.replace("tiny", name))
+        for item in OUTCOME.evidence
+        for name in ("tiny", "other")
+    ]
+    text = render_paired(Outcome(tuple(twice), (), nothing=False, vanished=()), ABOUT[1])
+    assert {line.split()[0] for line in text.splitlines()} >= {VARIANT, VARIANT.replace("tiny", "other")}

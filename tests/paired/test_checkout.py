@@ -8,7 +8,7 @@ import pytest
 
 from detq.errors import DetqError
 from detq.paired.checkout import Tree, base_tree, head_tree
-from detq.paired.code import check_detq, check_module
+from detq.paired.code import check_detq, check_module, check_there
 
 
 def worktrees(folder):
@@ -60,6 +60,16 @@ def test_two_commits_must_run_their_own_code(trees):
     check_module(head, base, hello(head=head.top / "m.py", base=base.top / "m.py"))
     with pytest.raises(DetqError, match="both sides would run the same model"):
         check_module(head, base, hello(head=head.top / "m.py", base=head.top / "m.py"))
+
+
+def test_a_commit_must_have_detq_and_the_users_model(trees):
+    """What would be measured otherwise is another code, or none."""
+    head, base = trees
+    check_there(head, {"detq": "detq/__init__.py", "missing": []}, base=False)
+    with pytest.raises(DetqError, match=r"^--base base: expected detq in the commit, or installed"):
+        check_there(base, {"detq": None, "missing": []}, base=True)
+    with pytest.raises(DetqError, match=r"^--model bright:…: expected the module bright in .*head, there is none"):
+        check_there(head, {"detq": "detq/__init__.py", "missing": ["bright"]}, base=False)
 
 
 def test_an_installed_detq_may_be_the_same_for_both_if_the_model_is_the_users(trees, tmp_path):

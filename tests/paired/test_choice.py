@@ -8,15 +8,17 @@ import pytest
 
 from detq.errors import QuantizationError, UnknownNameError
 from detq.gate.evidence import Verdict
+from detq.models.zoo import MODELS
 from detq.paired.choice import choose_recipes
-from detq.paired.config import GateConfig
+from detq.paired.config import GateConfig, models_of
 from detq.paired.run import _one_sided
 
 HEAD, BASE = ["fp32", "dynamic_int8", "new"], ["fp32", "dynamic_int8", "old"]
 
 
 def choose(head=HEAD, base=BASE, **options):
-    return choose_recipes(GateConfig("main", Path(), **options), head, base, lambda _: None)
+    config = GateConfig("main", Path(), **options)
+    return choose_recipes(config, config.models[0], head, base, lambda _: None)
 
 
 def test_by_default_every_recipe_of_either_side_counts_fp32_first():
@@ -24,6 +26,14 @@ def test_by_default_every_recipe_of_either_side_counts_fp32_first():
     both = {"head", "base"}
     assert choose() == {"fp32": both, "dynamic_int8": both, "new": {"head"}, "old": {"base"}}
     assert next(iter(choose(["dynamic_int8", "fp32"]))) == "fp32"
+
+
+def test_packaged_stands_for_every_model_that_comes_with_weights():
+    """A model that is named twice counts once; an unknown one offers close matches."""
+    packaged = [model.name for model in MODELS if model.packaged]
+    assert models_of(("packaged", "bright:build", packaged[0])) == (*packaged, "bright:build")
+    with pytest.raises(UnknownNameError, match="did you mean ssdlite320_mobilenet_v3_large"):
+        models_of(("ssdlite_mobilenet_v3_large",))
 
 
 def test_a_recipe_of_one_side_alone_is_missing_or_new():

@@ -9,9 +9,10 @@ import pytest
 
 from detq.errors import DataError, DetqError
 from detq.gate.trial import SIDES, Trial
+from detq.masks import as_rle, full_size
 from detq.paired.config import GateConfig, absolute_data, seconds_of
 from detq.paired.frames import Frames
-from detq.paired.race import race, rounds_before_look
+from detq.paired.race import _detections, checked_ms, race, rounds_before_look
 from detq.paired.worker import Session, _answer
 
 
@@ -39,7 +40,7 @@ def started(repository, tmp_path, monkeypatch):
     workers = {side: Here(log, side) for side in SIDES}
     options = {"weights": None, "classes": None, "seed": 0, "calibration": None}
     for worker in workers.values():
-        built = worker.ask("build", variant="bright:build-fp32", image=frames.proof_path(), **options)
+        built = worker.ask("build", variant="bright:build-fp32", image=frames.proof_path, **options)
         assert built["classes"] == ["car"]
         assert built["module"].endswith("bright.py")
     return workers, frames, log
@@ -99,6 +100,25 @@ def test_what_a_worker_cannot_do_is_an_answer_and_it_goes_on():
 def test_looks_come_after_the_data_has_doubled():
     """1, 2, 4, 8, … rounds in all."""
     assert [rounds_before_look(look) for look in (1, 2, 3, 4, 5)] == [1, 1, 2, 4, 8]
+
+
+@pytest.mark.parametrize("value", [0.0, -3.0, float("nan"), float("inf")])
+def test_a_clock_that_stood_still_or_went_backwards_is_a_sentence(value):
+    """Its times would decide the gate."""
+    assert checked_ms(0.1, "head") == 0.1
+    with pytest.raises(DetqError, match=r"ms in the base's process: this machine's clock stood still or went back"):
+        checked_ms(value, "base")
+
+
+def test_masks_come_back_as_run_lengths_and_may_be_none_at_all():
+    """A detector with masks that found nothing still has masks."""
+    answer = {"boxes": [[0, 0, 2, 2]], "scores": [0.9], "labels": [0]}
+    assert _detections(answer).masks is None
+    mask = np.zeros((1, 4, 6), np.bool_)
+    mask[0, :2, :2] = True
+    np.testing.assert_array_equal(full_size(_detections(answer | {"masks": as_rle(mask)}).masks), mask)
+    empty = _detections({"boxes": [], "scores": [], "labels": [], "masks": []})
+    assert (len(empty), len(empty.masks)) == (0, 0)
 
 
 def test_data_without_images_is_a_sentence(tmp_path):

@@ -1,0 +1,108 @@
+"""Worker processes that fail, hang, or have no code to run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from detq.errors import DetqError
+from detq.paired.config import GateConfig
+from detq.paired.process import Worker, WorkerError
+from detq.paired.run import run_gate
+
+HANGS = """import subprocess, sys, time
+from pathlib import Path
+
+
+def variants_of(model):
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    Path("child").write_text(str(child.pid))
+    time.sleep(60)
+"""
+
+
+def worker(folder, timeout_s=60.0):
+    return Worker("base", sys.executable, [folder], folder, threads=1, timeout_s=timeout_s)
+
+
+@pytest.fixture
+def commit(tmp_path):
+    """A folder with a detq of its own, to be filled by the test."""
+    (tmp_path / "detq").mkdir()
+    (tmp_path / "detq" / "__init__.py").touch()
+    return tmp_path
+
+
+def test_a_worker_that_hangs_is_ended_with_all_that_it_started_and_it_is_said_where_it_was(commit):
+    """Which one, what it was doing, for how long, and in which line."""
+    (commit / "detq" / "variants.py").write_text(HANGS)
+    with worker(commit, 1.0) as hanging, pytest.raises(WorkerError) as caught:
+        hanging.ask("recipes", model="tiny")
+    said = "its process took more than 1 s to name the recipes of tiny; it was at variants.py:8 (variants_of); it was"
+    assert str(caught.value).startswith(said)
+    assert caught.value.side == "base"
+    child, deadline = int((commit / "child").read_text()), time.monotonic() + 5
+    while psutil.pid_exists(child) and psutil.Process(child).status() != "zombie":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_commit_that_was_not_built_or_dies_says_so(commit):
+    """The error's own words, and the signal that ended a process."""
+    (commit / "detq" / "variants.py").write_text("raise ImportError('libdetq.so: not built')\n")
+    with worker(commit) as broken:
+        with pytest.raises(WorkerError, match=r"^ImportError: libdetq.so: not built$"):
+            broken.ask("recipes", model="tiny")
+        (commit / "detq" / "variants.py").write_text("import os\nos.kill(os.getpid(), 9)\n")
+        with pytest.raises(WorkerError, match="was killed by signal 9"):
+            broken.ask("recipes", model="tiny")
+
+
+def head_of(repository, *files):
+    """Return a commit of these files alone, (name, text) each, that no branch leads to."""
+    index = os.environ | {"GIT_INDEX_FILE": str(repository.parent / f"index-{len(files)}")}
+
+    def git(*arguments, given=None):
+        identity = ["-c", "user.name=t", "-c", "user.email=t@example.invalid"]
+        command = ["git", *identity, *arguments]
+        done = subprocess.run(
+            command, cwd=repository, env=index, check=True, capture_output=True, text=True, input=given
+        )
+        return done.stdout.strip()
+
+    git("read-tree", "--empty")
+    for name, text in files:
+        blob = git("hash-object", "-w", "--stdin", given=text)
+        git("update-index", "--add", "--cacheinfo", f"100644,{blob},{name}")
+    return git("commit-tree", git("write-tree"), "-m", "a commit")
+
+
+@pytest.mark.parametrize(
+    ("files", "model", "sentence"),
+    [
+        ((), "bright:build", "expected the module bright in the commit, there is none; choose a base that has the mo"),
+        (
+            (("pkg/__init__.py", "import time\ntime.sleep(60)\n"),),
+            "pkg.bright:build",
+            r"its process took more than 2 s to import everything; it was at __init__.py:2 \(<module>\)",
+        ),
+    ],
+    ids=["without the model", "hangs"],
+)
+def test_a_base_that_cannot_be_measured_is_a_sentence_and_nothing_is_left(repository, files, model, sentence):
+    """No process, and no commit checked out."""
+    base = head_of(repository, *files)
+    config = GateConfig(base, repository, models=(model,), data=str(repository / "images"), images=1, timeout_s=2)
+    with pytest.raises(DetqError, match=rf"^--base {base[:10]}\w*: {sentence}"):
+        run_gate(config)
+    assert not [child for child in psutil.Process().children(recursive=True) if "worker.py" in str(child.cmdline())]
+    command = ["git", "worktree", "list"]
+    listed = subprocess.run(command, cwd=repository, check=True, capture_output=True, text=True)
+    assert len(listed.stdout.splitlines()) == 1
+    assert not list(Path(repository.parent).glob("**/base"))
