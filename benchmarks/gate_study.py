@@ -19,6 +19,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -40,11 +41,17 @@ PATIENCE_S = 1800
 
 def main() -> None:
     arguments = parse()
+    signal.signal(signal.SIGTERM, stop)
     rows = [json.loads(line) for line in arguments.out.read_text().splitlines()] if arguments.out.exists() else []
     if not arguments.table:
         with tempfile.TemporaryDirectory(prefix="detq-study-") as folder:
             study(arguments, rows, Path(folder))
     print(table(rows))
+
+
+def stop(number: int, _frame: object) -> None:
+    """End as after Ctrl-C: the gate that runs removes what it started."""
+    raise SystemExit(128 + number)
 
 
 def parse() -> argparse.Namespace:
@@ -68,7 +75,7 @@ def names(text: str) -> list[str]:
 def study(arguments: argparse.Namespace, rows: list[dict[str, Any]], folder: Path) -> None:
     commit = rows[0]["commit"] if rows else git(ROOT, "rev-parse", "HEAD")
     clone = folder / "clone"
-    git(folder, "clone", "--quiet", "--shared", "--no-checkout", str(ROOT), str(clone))
+    git(folder, "clone", "--quiet", "--no-checkout", str(ROOT), str(clone))
     known = {(row["setting"], row["kind"], row["run"]) for row in rows if row["verdict"] != "error"}
     todo = [place for place in places(arguments) if place not in known]
     errors, begun = 0, time.monotonic()
@@ -114,12 +121,21 @@ def measure(clone: Path, setting: str, name: str, run: int, commit: str) -> dict
         git(clone, "add", ".")
         git(clone, *IDENTITY, "commit", "--quiet", "--message", "slower")
         git(clone, "checkout", "--quiet", commit, "--", ".")
+        (clone / "detq" / "injected.py").unlink()
     elif kind.file and not kind.benchmark:
         change(clone, kind, stage)
+    default_tolerances(clone)
     loaded = kind.loaded and run % 2 == 1
     with neighbour(loaded):
         found = skipped(clone, kind) if kind.benchmark else gate(clone, setting, kind, run)
     return {"stage": stage, "loaded": loaded, "seconds": time.monotonic() - begun, **found}
+
+
+def default_tolerances(clone: Path) -> None:
+    """Take this repository's own tolerances away: what the defaults catch is the question."""
+    path = clone / "pyproject.toml"
+    before, mark, after = path.read_text().partition("[tool.detq.gate]\n")
+    path.write_text(before + after[after.index("\n[") + 1 :] if mark else before)
 
 
 def gate(clone: Path, setting: str, kind: Kind, run: int) -> dict[str, Any]:
@@ -163,6 +179,10 @@ def execute(command: list[str], folder: Path, code: Path, seconds: float) -> str
         return process.communicate()[0] + f"\nended after {seconds:.0f} s"
     except KeyboardInterrupt:
         process.communicate()  # Ctrl-C reached it too; `subprocess.run` would kill it before it has cleaned up
+        raise
+    except SystemExit:
+        process.terminate()
+        process.communicate()
         raise
 
 

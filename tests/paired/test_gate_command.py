@@ -85,6 +85,7 @@ def test_a_slower_and_less_accurate_working_tree_fails_and_says_where(slowed, tm
     [
         (["--base", "no-such-branch"], "--base no-such-branch: expected a commit, branch or tag"),
         (["--base", "main", "--budget", "0"], "--budget 0: expected a time above 0"),
+        (["--base", "main", "--timeout", "soon"], "--timeout soon: expected a time above 0"),
         (["--base", "main", "--report", "gate.txt"], "--report gate.txt: expected a name that ends in"),
         (["--base", "main", "--base-python", "no-python"], "--base-python no-python: expected a Python interpreter"),
     ],
