@@ -231,11 +231,12 @@ def summary(document: Mapping[str, Any]) -> dict[str, Any]:
         for verdict, verdicts in (("failed", {"regression", "missing"}), ("undecided", {"inconclusive"}))
     }
     known = ("pairs", "looks", "noise_floor", "machine_drift")
-    medians = {name: item["change"] for name, item in evidence if item["name"] == "median"}
+    noisy = ("median", "p90", "p99", "peak", "growth")
+    changes = {f"{name} {item['name']}": item["change"] for name, item in evidence if item["name"] in noisy}
     return {
         "verdict": document["verdict"],
         **rows,
-        "medians": medians,
+        "changes": changes,
         "measured_s": document["context"].get("measured_s"),
         "variants": {name: {key: variant.get(key) for key in known} for name, variant in document["variants"].items()},
         "notes": document["notes"],
