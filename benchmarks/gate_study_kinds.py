@@ -85,9 +85,11 @@ def _converted(line: str) -> str:
     return f"    {line}\n{CONVERTED}"
 
 
+ACCURACY = ("AP", "AP50", "recall", "precision", "prediction_iou", "ground_truth_iou", "fp32 detections kept")
+# Twice too large, for the layer that moves boxes: AP falls from 0.282 to 0.262 on the first 24 frames.
 WRONG_SCALE = """layer = converted.roi_heads.box_predictor.bbox_pred
     kept = layer.weight()
-    values = torch._make_per_tensor_quantized_tensor(kept.int_repr(), 1.3 * kept.q_scale(), kept.q_zero_point())
+    values = torch._make_per_tensor_quantized_tensor(kept.int_repr(), 2.0 * kept.q_scale(), kept.q_zero_point())
     layer.set_weight_bias(values, layer.bias())"""
 
 KINDS: Mapping[str, Kind] = {
@@ -106,7 +108,7 @@ KINDS: Mapping[str, Kind] = {
     "nothing": Kind(
         "missing", 1.0, DYNAMIC, "    return _convert(module, types)\n", "    return module\n", ("measured",)
     ),
-    "scale": Kind("AP", 1.0, DYNAMIC, CONVERTED, _converted(WRONG_SCALE), ("AP",), ("accuracy",)),
+    "scale": Kind("AP", 1.0, DYNAMIC, CONVERTED, _converted(WRONG_SCALE), ACCURACY, ("accuracy",)),
     "class": Kind(
         "AP", 1.0, PREDICTOR, ".astype(np.int64) - 1", ".astype(np.int64) - 2", ("AP",), ("accuracy",)
     ),
