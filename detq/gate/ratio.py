@@ -24,6 +24,10 @@ __all__ = ["Ratio", "autocorrelation_time", "median_ratio", "quantile_ratio", "s
 
 REPLICATES = 1000
 
+LEAST_BATCHES = 16
+"""With fewer, the sign test has no interval for the error probabilities that a run with many figures leaves to each:
+what became five times as slow beside a busy neighbour would not be decided."""
+
 Doubles = NDArray[np.float64]
 
 
@@ -167,7 +171,7 @@ def _batch_length(values: Doubles) -> int:
     is what independent values show by chance, and at least ten batches remain.
     """
     time = autocorrelation_time(values)
-    return 1 if time < 1.5 else max(1, min(math.ceil(2 * time), len(values) // 10))
+    return 1 if time < 1.5 else max(1, min(math.ceil(2 * time), len(values) // LEAST_BATCHES))
 
 
 def _batch_medians(values: Doubles, length: int) -> Doubles:

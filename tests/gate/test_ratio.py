@@ -111,6 +111,14 @@ def test_without_batches_the_same_simulation_would_miss_far_too_often(monkeypatc
         test_the_interval_of_the_median_misses_as_rarely_as_promised(0.6)
 
 
+def test_what_is_far_slower_is_decided_on_48_images_beside_a_busy_neighbour_too():
+    """So few batches would remain of ratios that hang together for long that no interval could be had of them."""
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        head, base, control = (np.exp(0.1 * correlated(rng, 48, 0.95)) for _ in range(3))
+        assert median_ratio(5 * head, base, control, 0.0002).low > 1
+
+
 def test_the_bootstrap_of_a_quantile_is_paired_and_misses_as_rarely_as_promised():
     """Images differ by 30 % while processes differ by 3 %: unpaired, a p90 would be known to a tenth only."""
     rng = np.random.default_rng(2)
