@@ -198,9 +198,10 @@ def _file_bytes(module: Any) -> int | None:
         packages = {str(one.path) for stage in dense.values() for one in getattr(stage, "packages", ())}
         states = [stage for stage in dense.values() if isinstance(stage, torch.nn.Module)]
         return sum(Path(path).stat().st_size for path in packages) + sum(map(serialized_bytes, states))
-    if isinstance(module, torch.jit.ScriptModule):
+    script = getattr(getattr(module, "_frozen", None), "module", module)  # of a `FrozenDetector`
+    if isinstance(script, torch.jit.ScriptModule):
         stream = io.BytesIO()
-        torch.jit.save(module, stream)
+        torch.jit.save(script, stream)
         return stream.getbuffer().nbytes
     return serialized_bytes(module)
 

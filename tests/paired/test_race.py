@@ -6,6 +6,8 @@ import json
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor, nn
 
 from detq.errors import DataError, DetqError
 from detq.gate.trial import SIDES, Trial
@@ -13,7 +15,9 @@ from detq.masks import as_rle, full_size
 from detq.paired.config import GateConfig, absolute_data, seconds_of
 from detq.paired.frames import Frames
 from detq.paired.race import _detections, checked_ms, race, rounds_before_look
-from detq.paired.worker import Session, _answer
+from detq.paired.worker import Session, _answer, _file_bytes
+from detq.quantization.frozen import FrozenDetector
+from detq.quantization.scripted import quiet_torchscript
 
 
 class Here:
@@ -95,6 +99,26 @@ def test_what_a_worker_cannot_do_is_an_answer_and_it_goes_on():
     assert unknown["error"].startswith("unknown model 'no_such_model'")
     assert _answer(session, {"do": "detect", "image": "missing.npy"})["error"].startswith("FileNotFoundError: ")
     assert "fp32" in _answer(session, {"do": "recipes", "model": "ssdlite320_mobilenet_v3_large"})["answer"]["recipes"]
+
+
+class Fixed(nn.Module):
+    """One layer, and nothing found."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(64, 64)
+
+    def forward(self, images: list[Tensor]) -> list[dict[str, Tensor]]:
+        return [{"boxes": self.layer(image)} for image in images]
+
+
+def test_a_variant_is_weighed_as_the_file_that_it_would_be():
+    """A scripted one too, whose weights are constants that no state dictionary has."""
+    module, weights = Fixed().eval(), (64 * 64 + 64) * 4
+    assert weights < _file_bytes(module) < weights + 10_000
+    with quiet_torchscript():
+        frozen = FrozenDetector(torch.jit.script(module))
+        assert weights < _file_bytes(frozen) < weights + 20_000
 
 
 def test_looks_come_after_the_data_has_doubled():
