@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from torch import nn
 from detq.errors import WeightsError
 from detq.files import atomic_path
 from detq.models.build import build_module, config_of, norm_eps, set_norm_eps
+from detq.models.torch_file import ForbiddenError, UnreadableError, load_tensors
 from detq.models.zoo import MODELS, ModelSpec
 
 __all__ = ["State", "count_classes", "fit", "read_state", "save_state"]
@@ -79,16 +79,16 @@ def _read_safetensors(path: Path) -> State:
 
 def _read_pickle(path: Path) -> State:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
+        content = load_tensors(path)
+    except ForbiddenError:
         raise WeightsError(
             f"--weights {path}: refused, because reading it would execute code or it is no torch file; expected a "
             "state dict, so save it again with torch.save(model.state_dict(), path) or as safetensors"
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except UnreadableError as error:
         raise WeightsError(
             f"--weights {path}: expected a state dict saved with torch.save(model.state_dict(), path), found "
-            f"{_what_else(path, error)}; copy it again or save it again"
+            f"{error}; copy it again or save it again"
         ) from None
     return State(path, _tensors(path, content))
 
@@ -104,18 +104,6 @@ def _tensors(path: Path, content: Any) -> Tensors:
             "it again with torch.save(model.state_dict(), path)"
         )
     return content
-
-
-def _what_else(path: Path, error: Exception) -> str:
-    if not path.stat().st_size:
-        return "an empty file (0 bytes)"
-    # What torch's unpickler looks up in vain says nothing to anybody.
-    return "another kind of file" if isinstance(error, KeyError) else f"a damaged file: {_first_line(error)}"
-
-
-def _first_line(error: Exception) -> str:
-    # torch goes on to explain itself in several sentences.
-    return (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0].rstrip(".:")
 
 
 def count_classes(tensors: Tensors, spec: ModelSpec) -> int | None:

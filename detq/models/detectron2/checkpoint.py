@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,12 @@ from torch import Tensor
 
 from detq.errors import WeightsError
 from detq.models.detectron2.plain_pickle import ForbiddenPickleError, load_plain
+from detq.models.torch_file import ForbiddenError, UnreadableError, load_tensors, reason_of, refuse_other
 
 __all__ = ["read_checkpoint"]
+
+_BEGINNINGS = (b"\x80", b"(", b"}", b"]", b"c")
+"""Of a pickle of a dict, a list or a call, in all protocols."""
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
@@ -65,19 +68,20 @@ def _outline(content: Any) -> str:
 
 def _read_torch(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
+        return load_tensors(path)
+    except ForbiddenError:
         raise WeightsError(
             f"{path}: refused, because reading it would run code or it is no torch file; if you trust it, save its "
             "tensors alone where Detectron2 runs, "
             'torch.save({"model": torch.load(FILE, weights_only=False)["model"]}, NEW)'
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:
-        raise WeightsError(f"{path}: not a readable torch file ({_reason(error)}); copy it again, whole") from None
+    except UnreadableError as error:
+        raise WeightsError(f"{path}: not a readable torch file, but {error}; copy it again, whole") from None
 
 
 def _read_pickle(path: Path) -> Any:
     try:
+        refuse_other(path, _BEGINNINGS)
         with path.open("rb") as stream:
             return load_plain(stream)
     except ForbiddenPickleError as error:
@@ -85,9 +89,7 @@ def _read_pickle(path: Path) -> Any:
             f"{path}: refused, because it asks for {_shown(error)}; expected only dicts, lists, strings, numbers and "
             "NumPy arrays, as in Detectron2's model zoo"
         ) from None
+    except UnreadableError as error:
+        raise WeightsError(f"{path}: not a readable pickle, but {error}; copy it again, whole") from None
     except Exception as error:  # noqa: BLE001  # see load_plain
-        raise WeightsError(f"{path}: not a readable pickle ({_reason(error)}); copy it again, whole") from None
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".:")
+        raise WeightsError(f"{path}: not a readable pickle, but a damaged file: {reason_of(error)}; copy it again, whole") from None

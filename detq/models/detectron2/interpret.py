@@ -10,10 +10,14 @@ from detq.errors import UnsupportedError, unknown_name
 from detq.models.detectron2.config import Detectron2Config, Levels, PoolConfig
 from detq.models.detectron2.options import ALLOWED, DEFAULTS, IGNORED, ZOO, Options, describe_other
 
-__all__ = ["config_from", "zoo_config"]
+__all__ = ["Computed", "config_from", "zoo_config"]
 
 LEVELS = 5
 """P2 to P6."""
+
+
+class Computed:
+    """Stands for a value that Detectron2 would have Python compute, because a tag of its YAML file says so."""
 
 
 def zoo_config(name: str) -> Detectron2Config:
@@ -48,6 +52,12 @@ def config_from(name: str, changed: Options, where: str) -> Detectron2Config:
     options = {**DEFAULTS, **changed}
     if (what := _architecture(options)) is not None:
         raise UnsupportedError(f"{where}: {what}, {_INSTEAD}")
+    computed = sorted(key for key, value in changed.items() if _is_computed(value))
+    if computed:
+        raise UnsupportedError(
+            f"{where}: not readable as plain YAML, because it would have Python compute {', '.join(computed)}; write "
+            "the values there"
+        )
     unknown = sorted(key for key in changed if key not in DEFAULTS and not _ignored(key))
     if unknown:
         raise UnsupportedError(
@@ -61,6 +71,10 @@ def config_from(name: str, changed: Options, where: str) -> Detectron2Config:
     if wrong:
         raise UnsupportedError(f"{where}: options that detq does not support: {'; '.join(wrong)}")
     return _convert(name, options, where)
+
+
+def _is_computed(value: Any) -> bool:
+    return any(map(_is_computed, value)) if isinstance(value, tuple) else isinstance(value, Computed)
 
 
 def _ignored(key: str) -> bool:

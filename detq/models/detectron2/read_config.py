@@ -12,7 +12,7 @@ import yaml
 
 from detq.errors import DetqError, UnsupportedError
 from detq.models.detectron2.config import Detectron2Config
-from detq.models.detectron2.interpret import config_from, zoo_config
+from detq.models.detectron2.interpret import Computed, config_from, zoo_config
 from detq.models.detectron2.options import BASES, ZOO, describe_other
 
 __all__ = ["read_config"]
@@ -80,9 +80,16 @@ def _base(path: Path, base: str, left: int) -> Mapping[str, Any]:
     )
 
 
+class _PlainLoader(yaml.SafeLoader):
+    """Plain YAML, in which nothing runs: Detectron2's own `Base-RetinaNet.yaml` computes its anchors with `eval`."""
+
+
+_PlainLoader.add_multi_constructor("tag:yaml.org,2002:python/", lambda _loader, _suffix, _node: Computed())
+
+
 def _load(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)  # noqa: S506  # it is a SafeLoader
     except FileNotFoundError:
         here = {other.name for pattern in ("*.yaml", "*.yml") for other in path.parent.glob(pattern)}
         raise DetqError(
@@ -96,6 +103,11 @@ def _load(path: Path) -> dict[str, Any]:
         raise DetqError(f"--config {path}: not readable as plain YAML ({reason}); {_WRITTEN}") from None
     if not isinstance(content, dict):
         raise DetqError(f"--config {path}: expected Detectron2's options, found {type(content).__name__}; {_WRITTEN}")
+    if "MODEL" not in content and isinstance(content.get("model"), dict):
+        raise UnsupportedError(
+            f"--config {path}: expected Detectron2's options (MODEL, INPUT, …), found a LazyConfig, which detq does not "
+            "run; write what it changes as such options, over a _BASE_ of the model zoo"
+        )
     return content
 
 

@@ -137,6 +137,22 @@ def test_a_pickle_cannot_change_what_it_finds(tmp_path):
     assert changed == ("x",)
 
 
+@pytest.mark.parametrize("name", ["model_final.pth", "model.pkl"])
+@pytest.mark.parametrize("start", [b"hello, no checkpoint\n", b"\xff\xd8\xff\xe0\0\x10JFIF", b"\x89PNG\r\n"])
+def test_a_file_of_another_kind_is_not_called_dangerous(tmp_path, name, start):
+    """A text, or a photo: a message that speaks of code would frighten for nothing."""
+    (tmp_path / name).write_bytes(start + bytes(99))
+    with pytest.raises(WeightsError, match=r"not a readable (pickle|torch file), but another kind of file"):
+        read_checkpoint(tmp_path / name)
+
+
+def test_a_pickle_in_the_place_of_a_torch_file_brings_no_warning(tmp_path):
+    """Torch warns of its protocol; one sentence is enough."""
+    path = _pickled(tmp_path, {"model": {"w": np.zeros(2), "x": Reduced(eval, ("1",))}}).rename(tmp_path / "model.pth")
+    with pytest.raises(WeightsError, match="refused, because reading it would run code"):
+        read_checkpoint(path)
+
+
 @pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.9, 0.999])
 @pytest.mark.parametrize("kind", ["pkl", "pth"])
 def test_a_file_that_was_cut_off_is_one_sentence(tmp_path, kind, share):
@@ -151,6 +167,7 @@ def test_a_file_that_was_cut_off_is_one_sentence(tmp_path, kind, share):
     with pytest.raises(WeightsError, match=r"model_final.*(not a readable (pickle|torch file)|no torch file)") as error:
         read_checkpoint(path)
     assert "\n" not in str(error.value)
+    assert ". " not in str(error.value)
 
 
 @given(data=st.data())

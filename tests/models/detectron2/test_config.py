@@ -161,6 +161,24 @@ def test_another_kind_of_detector_is_named(write, text, what):
         read_config(write(text))
 
 
+def test_detectron2s_own_base_of_retinanet_is_named_though_it_would_run_code(write, tmp_path):
+    """It computes its anchors with `eval`; nothing is computed here, whatever it is."""
+    target = tmp_path / "written-by-the-payload"
+    sizes = f'!!python/object/apply:eval ["[[x] for x in [32, 64]] if open({str(target)!r}, chr(119)) else 0"]'
+    anchors = f"ANCHOR_GENERATOR: {{SIZES: {sizes}}}"
+    with pytest.raises(UnsupportedError, match="a RetinaNet .* which detq does not run"):
+        read_config(write(f"MODEL: {{META_ARCHITECTURE: RetinaNet, {anchors}}}"))
+    with pytest.raises(UnsupportedError, match=r"not readable as plain YAML.* compute MODEL\.ANCHOR_GENERATOR\.SIZES;"):
+        read_config(write(f"{BASE}MODEL: {{{anchors}}}"))
+    assert not target.exists()
+
+
+def test_what_a_lazy_config_saves_is_named(write):
+    """Detectron2's newer configs are Python, and their YAML has other keys: all options would have defaults."""
+    with pytest.raises(UnsupportedError, match="found a LazyConfig, which detq does not run"):
+        read_config(write("model: {_target_: detectron2.modeling.GeneralizedRCNN, backbone: {out_features: [p2]}}"))
+
+
 @pytest.mark.parametrize(
     ("name", "what"),
     [
