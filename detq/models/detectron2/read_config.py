@@ -105,8 +105,8 @@ def _load(path: Path) -> dict[str, Any]:
         raise DetqError(f"--config {path}: expected Detectron2's options, found {type(content).__name__}; {_WRITTEN}")
     if "MODEL" not in content and isinstance(content.get("model"), dict):
         raise UnsupportedError(
-            f"--config {path}: expected Detectron2's options (MODEL, INPUT, …), found a LazyConfig, which detq does not "
-            "run; write what it changes as such options, over a _BASE_ of the model zoo"
+            f"--config {path}: expected Detectron2's options (MODEL, INPUT, …), found a LazyConfig, which detq does "
+            "not run; write what it changes as such options, over a _BASE_ of the model zoo"
         )
     return content
 

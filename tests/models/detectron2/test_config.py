@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from detq.errors import DetqError, UnknownNameError, UnsupportedError, WeightsError
 from detq.models.detectron2.config import Detectron2Config, PoolConfig
-from detq.models.detectron2.options import ZOO
+from detq.models.detectron2.interpret import _FIELDS, _ignored
+from detq.models.detectron2.options import ALLOWED, DEFAULTS, ZOO
 from detq.models.detectron2.read_config import read_config
 from detq.models.zoo import MODELS
 
@@ -166,7 +167,7 @@ def test_detectron2s_own_base_of_retinanet_is_named_though_it_would_run_code(wri
     target = tmp_path / "written-by-the-payload"
     sizes = f'!!python/object/apply:eval ["[[x] for x in [32, 64]] if open({str(target)!r}, chr(119)) else 0"]'
     anchors = f"ANCHOR_GENERATOR: {{SIZES: {sizes}}}"
-    with pytest.raises(UnsupportedError, match="a RetinaNet .* which detq does not run"):
+    with pytest.raises(UnsupportedError, match=r"a RetinaNet .* which detq does not run"):
         read_config(write(f"MODEL: {{META_ARCHITECTURE: RetinaNet, {anchors}}}"))
     with pytest.raises(UnsupportedError, match=r"not readable as plain YAML.* compute MODEL\.ANCHOR_GENERATOR\.SIZES;"):
         read_config(write(f"{BASE}MODEL: {{{anchors}}}"))
@@ -219,6 +220,13 @@ TEST: {AUG: {ENABLED: True}}
     ):
         assert part in message
     assert "\n" not in message
+
+
+def test_no_option_that_answers_depend_on_is_passed_over():
+    """Each is followed, or limited to the values that detq supports, or tells another kind of detector."""
+    followed = {key for key, _ in _FIELDS.values()}
+    assert DEFAULTS.keys() == followed | ALLOWED.keys() | {"MODEL.META_ARCHITECTURE", "MODEL.KEYPOINT_ON"}
+    assert not [key for key in DEFAULTS if _ignored(key)]
 
 
 def test_the_mask_heads_options_do_not_matter_without_one(write):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -285,3 +286,63 @@ def test_strides_are_in_the_first_convolution_unless_the_config_says_otherwise()
     assert (first.conv1.stride, first.conv2.stride) == ((2, 2), (1, 1))
     assert (second.conv1.stride, second.conv2.stride) == ((1, 1), (2, 2))
     assert first.downsample[0].stride == second.downsample[0].stride == (2, 2)
+
+
+def test_p6_is_every_second_place_of_p5(small, noise):
+    """Max-pooling with windows of one place: neither averages nor a convolution of its own."""
+    with torch.inference_mode():
+        features = small.backbone(small.transform([as_tensor(noise)])[0].tensors)
+    assert list(features) == ["0", "1", "2", "3", "pool"]
+    assert torch.equal(features["pool"], features["3"][:, :, ::2, ::2])
+
+
+def test_every_option_of_the_config_reaches_the_part_that_it_is_about():
+    """None of these numbers is the default of Detectron2 or of torchvision."""
+    config = Detectron2Config(
+        masks=True,
+        rpn_reg_weights=(2.0, 3.0, 4.0, 5.0),
+        rpn_pre_nms=(31, 32),
+        rpn_post_nms=(33, 34),
+        rpn_nms=0.61,
+        rpn_min_size=1.5,
+        rpn_iou=(0.21, 0.81),
+        rpn_batch=99,
+        rpn_positive=0.41,
+        roi_iou=0.42,
+        roi_batch=98,
+        roi_positive=0.22,
+        box_reg_weights=(6.0, 7.0, 8.0, 9.0),
+        box_pool=PoolConfig(6, 1),
+        mask_pool=PoolConfig(12, 3, aligned=False),
+        score=0.07,
+        nms=0.43,
+        detections=44,
+    )
+    with torch.device("meta"):
+        detector = build(config).eval()
+    rpn, heads = detector.rpn, detector.roi_heads
+    found = replace(
+        config,
+        rpn_reg_weights=rpn.box_coder.weights,
+        rpn_pre_nms=tuple(rpn._pre_nms_top_n[name] for name in ("training", "testing")),
+        rpn_post_nms=tuple(rpn._post_nms_top_n[name] for name in ("training", "testing")),
+        rpn_nms=rpn.nms_thresh,
+        rpn_min_size=rpn.min_size,
+        rpn_iou=(rpn.proposal_matcher.low_threshold, rpn.proposal_matcher.high_threshold),
+        rpn_batch=rpn.fg_bg_sampler.batch_size_per_image,
+        rpn_positive=rpn.fg_bg_sampler.positive_fraction,
+        roi_iou=heads.proposal_matcher.high_threshold,
+        roi_batch=heads.fg_bg_sampler.batch_size_per_image,
+        roi_positive=heads.fg_bg_sampler.positive_fraction,
+        box_reg_weights=heads.box_coder.weights,
+        box_pool=_pool(heads.box_roi_pool),
+        mask_pool=_pool(heads.mask_roi_pool),
+        score=heads.score_thresh,
+        nms=heads.nms_thresh,
+        detections=heads.detections_per_img,
+    )
+    assert found == config
+
+
+def _pool(pool):
+    return PoolConfig(pool.output_size[0], pool.sampling_ratio, pool.aligned)
