@@ -1,7 +1,8 @@
 """What lies between the dense stages: resizing, anchors, filtering and mask selection, by torchvision's own code.
 
 The glue depends on the data, so it does not compile well. It calls torchvision's methods, so a detector that overrides
-one (another filter, another resize) keeps its own behaviour.
+one (another filter, another resize) keeps its own behaviour. A transform may bring, as Detectron2's does, `of_pixels`
+(bytes to the network's image), `paste` (small masks into the image) and `small_masks` (the class of those not pasted).
 """
 
 from __future__ import annotations
@@ -21,8 +22,6 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from detq.engine.frame import Frame
 from detq.engine.proposing import choose_proposals, is_known
 from detq.masks import InstanceMasks, Masks
-from detq.models.detectron2.masks import Detectron2Masks
-from detq.models.detectron2.transform import Detectron2Transform
 from detq.tensors import as_float
 
 __all__ = ["Canvases", "Paste", "Postprocess", "Proposals", "Transform", "choose_masks", "own_resize"]
@@ -59,8 +58,9 @@ class Transform:
 
     def _resize_numbers(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Return `(1, 3, H, W)`, normalized and maybe padded, and (height, width) without padding."""
-        if type(self.transform) is Detectron2Transform and not image.is_floating_point():
-            made = self.transform.of_pixels(image)[None]  # it resizes bytes, so they need not become numbers before
+        of_pixels = getattr(self.transform, "of_pixels", None)
+        if of_pixels is not None and not image.is_floating_point():
+            made = of_pixels(image)[None]
             return made, (made.shape[2], made.shape[3])
         found, _ = self.transform([image if image.is_floating_point() else as_float(image)])
         return found.tensors, (int(found.image_sizes[0][0]), int(found.image_sizes[0][1]))
@@ -186,14 +186,13 @@ class Paste:
 
     def pasted(self, masks: Tensor, frame: Frame) -> Tensor:
         """Return the masks of a frame at the original image's size, `(N, 1, height, width)`, by its own rule."""
-        if isinstance(self.transform, Detectron2Transform):
-            return self.transform.paste(masks, frame.boxes, frame.original)
-        found: Tensor = paste_masks_in_image(masks, frame.boxes, frame.original)
+        paste = getattr(self.transform, "paste", paste_masks_in_image)
+        found: Tensor = paste(masks, frame.boxes, frame.original)
         return found
 
     def small(self, masks: Tensor, frame: Frame) -> Masks:
         """Return the masks of a frame as they are, to be pasted when somebody asks."""
-        kind = Detectron2Masks if isinstance(self.transform, Detectron2Transform) else InstanceMasks
+        kind: type[InstanceMasks] = getattr(self.transform, "small_masks", InstanceMasks)
         return kind(masks[:, 0].numpy(), frame.boxes.numpy(), frame.original)
 
 

@@ -9,6 +9,7 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform, res
 from torchvision.ops import clip_boxes_to_image
 
 from detq.models.detectron2.config import Detectron2Config
+from detq.models.detectron2.masks import Detectron2Masks
 from detq.models.detectron2.paste import paste_masks
 
 __all__ = ["Detectron2Transform", "shortest_edge"]
@@ -42,8 +43,11 @@ class Detectron2Transform(GeneralizedRCNNTransform):  # type: ignore[misc]  # to
     """torchvision's transform with Detectron2's pixels: resized as uint8, then normalized in grey levels.
 
     `pixel_mean` and `pixel_std` are in grey levels, in the order of the network's channels; `image_mean` and
-    `image_std` say the same of RGB in [0, 1], as torchvision's do.
+    `image_std` say the same of RGB in [0, 1], as torchvision's do. `small_masks` is the class of masks that `paste`
+    would put into the image.
     """
+
+    small_masks = Detectron2Masks
 
     def __init__(self, config: Detectron2Config) -> None:
         reverse = config.input_format == "BGR"
@@ -95,14 +99,14 @@ class Detectron2Transform(GeneralizedRCNNTransform):  # type: ignore[misc]  # to
 
     @torch.jit.unused
     def of_pixels(self, image: Tensor) -> Tensor:
-        """Return an image resized and normalized, float32 `(3, height, width)`.
+        """Return an image resized and normalized, float32 `(3, height, width)`: its bytes need not become numbers.
 
         Args:
             image: uint8 `(h, w, 3)`, RGB.
         """
         levels = image.permute(2, 0, 1)
-        size = self._new_size(image.shape[0], image.shape[1])
-        return self.resize_levels(levels.flip(0) if self.reverse_channels else levels, size)
+        resized: Tensor = self.resize(levels.flip(0) if self.reverse_channels else levels)[0]
+        return resized
 
     def _new_size(self, height: int, width: int) -> list[int]:
         if self.training and self._skip_resize:

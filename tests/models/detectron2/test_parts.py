@@ -195,7 +195,7 @@ def test_the_epsilon_of_the_level_is_detectron2s():
     (box,) = torch.stack([torch.zeros(1), torch.zeros(1), side, side], dim=1)
     assert int(choose_levels(box[None], 4)) == 1
     assert int(LevelMapper(2, 5)([box[None]])) == 2
-    near = torch.tensor([[0, 0, 1, 1]], dtype=torch.float64) * 224 * (1 - 5e-9)
+    near = torch.tensor([[0, 0, 1, 1]], dtype=torch.float64) * 224 * (1 - 9e-9)
     assert int(choose_levels(near, 4)) == 2
 
 
