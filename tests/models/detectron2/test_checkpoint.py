@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from detq.errors import WeightsError
+from detq.models.detectron2 import plain_pickle
 from detq.models.detectron2.checkpoint import read_checkpoint
 
 ARRAYS = st.dictionaries(
@@ -135,6 +136,15 @@ def test_a_pickle_cannot_change_what_it_finds(tmp_path):
     pickle.loads(build)  # noqa: S301  # the proof that it would
     changed, function.__defaults__ = function.__defaults__, defaults
     assert changed == ("x",)
+
+
+def test_a_pickle_cannot_change_the_reader_either(tmp_path):
+    """What stands for NumPy's functions here is new for each name that a file asks for."""
+    path = tmp_path / "model.pkl"
+    path.write_bytes(b"\x80\x04cnumpy.core.multiarray\nscalar\n}\x8c\x04harmK\x01sb.")
+    with pytest.raises(WeightsError, match="asks for a function"):
+        read_checkpoint(path)
+    assert not vars(plain_pickle._scalar)
 
 
 @pytest.mark.parametrize("name", ["model_final.pth", "model.pkl"])

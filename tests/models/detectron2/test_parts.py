@@ -177,9 +177,16 @@ def test_only_the_best_of_each_level_are_kept_before_nms():
     """PRE_NMS_TOPK counts on each level, POST_NMS_TOPK over all of them."""
     rpn = build(Detectron2Config(rpn_pre_nms=(9, 2), rpn_post_nms=(9, 3))).rpn.eval()
     corners = torch.arange(6)[:, None] * torch.tensor([100.0, 0, 100, 0]) + torch.tensor([0.0, 0, 10, 10])
-    logits = torch.tensor([1.0, 2, 3, 4, 5, 6])
+    logits = torch.tensor([41.0, 42, 43, 44, 45, 46])  # whose sigmoid is 1 in float32
     found, _ = rpn.filter_proposals(corners[None], logits, [(20, 1000)], [3, 3])
     assert (found[0][:, 0] / 100).tolist() == [5, 4, 2]
+
+
+def test_proposals_of_other_levels_do_not_suppress_each_other(small):
+    """Non-maximum suppression is for each level alone."""
+    boxes = torch.tensor([[[0.0, 0, 10, 10], [1.0, 0, 10, 10], [0.0, 0, 10, 10]]])
+    found, _ = small.rpn.filter_proposals(boxes, torch.tensor([3.0, 2, 1]), [(96, 96)], [2, 1])
+    assert found[0].tolist() == [[0.0, 0, 10, 10]] * 2
 
 
 def test_a_box_of_224_pixels_is_pooled_from_p4():
@@ -233,6 +240,17 @@ def test_a_box_thinner_than_a_hundredth_of_a_pixel_is_a_detection(small):
     assert labels[0].tolist() == [1, 2]
     torch.testing.assert_close(boxes[0], proposals[:2])
     assert (scores[0] > 0.99).all()
+
+
+def test_each_class_has_its_own_box_and_its_own_suppression(small):
+    """One proposal may be two detections; the second one, with the same boxes, is suppressed in both classes."""
+    heads: Detectron2RoIHeads = small.roi_heads
+    logits = torch.tensor([[0.0, 6, 5, 0], [0.0, 5, 4, 0]])
+    deltas = torch.zeros(2, 16)
+    deltas[:, 8] = 1.0  # of the second class: a tenth of the width to the right
+    boxes, _, labels = heads.postprocess_detections(logits, deltas, [torch.tensor([[1.0, 2, 11, 9]] * 2)], [(20, 20)])
+    assert labels[0].tolist() == [1, 2]
+    torch.testing.assert_close(boxes[0], torch.tensor([[1.0, 2, 11, 9], [2.0, 2, 12, 9]]))
 
 
 def test_an_image_without_proposals_has_no_detections(small):
