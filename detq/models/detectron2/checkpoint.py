@@ -89,7 +89,6 @@ def _read_pickle(path: Path) -> Any:
             f"{path}: refused, because it asks for {_shown(error)}; expected only dicts, lists, strings, numbers and "
             "NumPy arrays, as in Detectron2's model zoo"
         ) from None
-    except UnreadableError as error:
-        raise WeightsError(f"{path}: not a readable pickle, but {error}; copy it again, whole") from None
     except Exception as error:  # noqa: BLE001  # see load_plain
-        raise WeightsError(f"{path}: not a readable pickle, but a damaged file: {reason_of(error)}; copy it again, whole") from None
+        what = error if isinstance(error, UnreadableError) else f"a damaged file: {reason_of(error)}"
+        raise WeightsError(f"{path}: not a readable pickle, but {what}; copy it again, whole") from None
