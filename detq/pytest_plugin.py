@@ -42,6 +42,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         help="With --detq-gate: write the verdict as .md, .json or .xml (JUnit); may be given several times.",
     )
+    add(
+        "--detq-gate-budget",
+        metavar="TIME",
+        help="With --detq-gate: measure what is undecided again for up to this long, all models together, such as 40s "
+        "or 10m. Default: 3m. With --detq-gate-update: record as many rounds as fit in. Default there: one.",
+    )
     add("--detq-models", metavar="NAMES", help="Models to measure: all, or names separated by commas.")
     add("--detq-images", metavar="N", type=int, help="How many images to measure. Default: 64; 4 when untimed.")
     add("--detq-threads", metavar="N", type=int, help="Threads of torch. Default: the cores this process may use.")
@@ -130,6 +136,9 @@ def _check_gate_options(config: pytest.Config) -> None:
     from detq.gate.report import check_reports
 
     reports = config.getoption("detq_gate_report") or []
+    gating = config.getoption("detq_gate") or config.getoption("detq_gate_update")
+    if config.getoption("detq_gate_budget") is not None and not gating:
+        raise pytest.UsageError("--detq-gate-budget has no effect without --detq-gate or --detq-gate-update; add one")
     if not config.getoption("detq_gate"):
         for option, given in (("strict", config.getoption("detq_gate_strict")), ("report", reports)):
             if given:
@@ -163,9 +172,10 @@ def _timing(config: pytest.Config) -> bool:
 
 
 def _settings(config: pytest.Config, project: Project) -> Settings:
-    from detq.bench.settings import IMAGES_TIMED, IMAGES_UNTIMED, Settings, choose_models
+    from detq.bench.settings import BUDGET_S, IMAGES_TIMED, IMAGES_UNTIMED, Settings, choose_models
     from detq.errors import DetqError
     from detq.measure.threads import choose_threads
+    from detq.paired.config import seconds_of
 
     timing = _timing(config)
     images = config.getoption("detq_images")
@@ -173,6 +183,7 @@ def _settings(config: pytest.Config, project: Project) -> Settings:
         raise DetqError(f"--detq-images {images}: expected 1 or more")
     chosen = config.getoption("detq_models")
     report = config.getoption("detq_report")
+    budget = config.getoption("detq_gate_budget")
     return Settings(
         project=project,
         models=choose_models(chosen, project),
@@ -187,6 +198,8 @@ def _settings(config: pytest.Config, project: Project) -> Settings:
         record=_record_command(config, project),
         strict=bool(config.getoption("detq_gate_strict")),
         gate_reports=tuple(config.getoption("detq_gate_report") or ()),
+        budget_s=BUDGET_S if budget is None else seconds_of(budget, "--detq-gate-budget"),
+        more_rounds=budget is not None,
     )
 
 

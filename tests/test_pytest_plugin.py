@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
-IMAGES = 8
-TIMED = ("benchmarks", "--detq-threads=1")
+IMAGES = 16
+TIMED = ("benchmarks", "--detq-threads=1", "--detq-gate-budget=1s")
 
 PYPROJECT = """
 [tool.pytest.ini_options]
@@ -32,6 +32,8 @@ TOLERANT = (
     + """
 [tool.detq.gate]
 latency = 0.9
+latency_p90 = 0.99
+peak_memory = 0.99
 speedup_floor = 0.1
 """
 )
@@ -199,8 +201,8 @@ class TestTiming:
         result.stdout.fnmatch_lines(
             [
                 "*baseline * (this machine class)",
-                "*measuring fp32, dynamic_int8 on 8 images, 1 threads",
-                "*8/8 images*",
+                "*measuring fp32, dynamic_int8 on 16 images, 1 threads",
+                "*16/16 images*",
                 "*dynamic_int8[]] (baseline) *",
                 "*dynamic_int8[]] (NOW) *",
                 "*fp32[]] (baseline) *",
@@ -231,7 +233,7 @@ class TestTiming:
         result.assert_outcomes(passed=6)
         result.stdout.fnmatch_lines(
             [
-                "REGRESSION tiny_detector:build-dynamic_int8: median of 8 images *",
+                "REGRESSION tiny_detector:build-dynamic_int8: median of 16 images *",
                 "gate: FAILED*`pytest benchmarks --detq-gate-update --detq-threads 1`",
             ]
         )
@@ -264,7 +266,7 @@ class TestGate:
         assert "<failure" in Path("gate.xml").read_text()
         assert "REGRESSION tiny_detector:build-fp32: weights " in text
         assert "REGRESSION tiny_detector:build-fp32: share of the arithmetic in int8 50.00% → 0.00%" in text
-        assert "REGRESSION tiny_detector:build-dynamic_int8: AP on 8 images 1.0000 → " in text
+        assert "REGRESSION tiny_detector:build-dynamic_int8: AP on 16 images 1.0000 → " in text
         assert "tiny_detector:build-static_int8 no longer exists" in text
 
     def test_better_passes_and_a_new_variant_fails(self, gated):

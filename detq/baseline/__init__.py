@@ -9,12 +9,14 @@ from detq.baseline.entry import Entry, entry_from_json
 from detq.baseline.restrict import restrict
 from detq.baseline.scrub import scrub
 from detq.baseline.store import Baseline, Choice, choose, read_baseline, read_baselines
-from detq.baseline.update import merge, write_baseline
+from detq.baseline.times import Times
+from detq.baseline.update import merge, state_of, write_baseline
 
 __all__ = [
     "Baseline",
     "Choice",
     "Entry",
+    "Times",
     "choose",
     "entry_from_json",
     "merge",
@@ -22,5 +24,6 @@ __all__ = [
     "read_baselines",
     "restrict",
     "scrub",
+    "state_of",
     "write_baseline",
 ]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from detq.baseline.times import Times
 from detq.errors import BaselineError
 
 __all__ = ["FORMAT", "Entry", "entry_from_json"]
@@ -27,7 +30,7 @@ class Entry:
         recipe: its recipe.
         weights: where its parameters came from, in words.
         images: a digest of each image's name and annotations, in the data set's order.
-        times_s: seconds an image took.
+        times_s: seconds an image took; the median, where it ran in several rounds.
         control_s: seconds that a fixed piece of arithmetic took beside each image: how fast the machine itself was.
             Empty where it was not measured.
         metrics: the 2024 report's metrics of each image, by name; empty where the accuracy means nothing.
@@ -37,6 +40,10 @@ class Entry:
         int8_share: share of its multiply-accumulates that ran in int8, in [0, 1].
         speedup: paired speed-up over fp32 of the same run, or None for fp32.
         json: the benchmark as pytest-benchmark saves it.
+        rounds_s: where there were several rounds, the seconds of each; empty for one.
+        looks: how often the times were looked at before it was decided that they are enough.
+        peak_bytes: the most memory that running an image took; None where nobody measured it, which detq once did not.
+        int8_by_stage: `int8_share` of each stage; empty where nobody recorded it.
     """
 
     variant: str
@@ -53,6 +60,15 @@ class Entry:
     int8_share: float
     speedup: float | None
     json: Mapping[str, Any]
+    rounds_s: tuple[tuple[float, ...], ...] = ()
+    looks: int = 1
+    peak_bytes: int | None = None
+    int8_by_stage: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def timed(self) -> Times:
+        """The times by round, and the control's."""
+        return Times(self.images, self.rounds_s or (self.times_s,), self.control_s)
 
 
 def is_ours(benchmark: Mapping[str, Any]) -> bool:
@@ -74,16 +90,22 @@ def entry_from_json(benchmark: Mapping[str, Any], where: str) -> Entry:
     info = benchmark.get("extra_info", {})
     if info.get("format") != FORMAT:
         raise BaselineError(
-            f"{where}: expected benchmarks of format {FORMAT}, got {info.get('format')!r}; "
-            "record the file again with --detq-gate-update"
+            f"{where}: expected benchmarks of format {FORMAT}, got {info.get('format')!r}; {_remedy(info)}"
         )
     try:
         return _parse(benchmark, info)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BaselineError(
             f"{where}: the benchmark of {info.get('variant')} is damaged ({type(error).__name__}: {error}); "
-            "restore the file, or record it again with --detq-gate-update"
+            "restore the file, or remove it and record it again with --detq-gate-update"
         ) from None
+
+
+def _remedy(info: Mapping[str, Any]) -> str:
+    number = re.fullmatch(r"detq-benchmark/(\d{1,9})", str(info.get("format")))
+    if number and int(number[1]) > int(FORMAT.rpartition("/")[2]):
+        return "a newer detq wrote it: update detq, or compare with the file of an older commit"
+    return "remove the file and record it again with --detq-gate-update"
 
 
 def _parse(benchmark: Mapping[str, Any], info: Mapping[str, Any]) -> Entry:
@@ -103,12 +125,25 @@ def _parse(benchmark: Mapping[str, Any], info: Mapping[str, Any]) -> Entry:
         int8_share=float(info["int8_share"]),
         speedup=None if info["speedup"] is None else float(info["speedup"]["estimate"]),
         json=benchmark,
+        rounds_s=tuple(tuple(value / 1e3 for value in _floats(row)) for row in info["per_image"].get("rounds_ms", ())),
+        looks=int(info.get("looks", 1)),
+        peak_bytes=None if info.get("peak_bytes") is None else int(info["peak_bytes"]),
+        int8_by_stage={str(stage): float(share) for stage, share in info.get("int8_by_stage", {}).items()},
     )
-    series = {"times": entry.times_s, "control_ms": entry.control_s or entry.times_s, **entry.metrics}
-    for name, values in series.items():
-        if len(values) != len(images):
-            raise ValueError(f"{len(images)} images, but {len(values)} values of {name}")
+    _check(entry)
     return entry
+
+
+def _check(entry: Entry) -> None:
+    """Refuse values that cannot be an image's each, and times that no clock measures."""
+    images, first = len(entry.images), entry.timed.rounds_s[0]
+    series = {"times": entry.times_s, "control_ms": entry.control_s or entry.times_s, "rounds_ms": first}
+    for name, values in {**series, **entry.metrics}.items():
+        if len(values) != images:
+            raise ValueError(f"{images} images, but {len(values)} values of {name}")
+    for row in (entry.times_s, entry.control_s, *entry.rounds_s):
+        if not all(math.isfinite(value) and value > 0 for value in row):
+            raise ValueError("a time that is not above 0")
 
 
 def _floats(values: Any) -> tuple[float, ...]:

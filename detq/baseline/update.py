@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from detq.baseline.entry import is_ours
 from detq.baseline.scrub import private_words, scrub, scrub_commit, scrub_machine
-from detq.files import write_text
+from detq.errors import BaselineError, OutputError
+from detq.files import file_sha256, write_text
 
-__all__ = ["dump", "merge", "write_baseline"]
+__all__ = ["dump", "merge", "state_of", "write_baseline"]
 
 MICROSECONDS = 6
 # What a benchmark is found by: left as it is, whatever the user or the host is called.
@@ -42,6 +45,7 @@ def write_baseline(
     fields: Mapping[str, Any],
     *,
     words: Iterable[str] | None = None,
+    state: str | None = None,
 ) -> None:
     """Write `benchmarks` to `path` in pytest-benchmark's format, without anything that tells where they were made.
 
@@ -52,6 +56,11 @@ def write_baseline(
         machine_class: id.
         fields: what makes up the class.
         words: what to blot out; this machine's `private_words()` by default.
+        state: what `state_of` said of the file when it was read; None to replace it whatever it is.
+
+    Raises:
+        BaselineError: another run has written the file in the meantime; it stays as it is.
+        OutputError: the folder cannot be written.
     """
     hidden = private_words() if words is None else tuple(words)
     text = dump(
@@ -63,7 +72,35 @@ def write_baseline(
             "version": document.get("version"),
         }
     )
-    write_text(path, text)
+    with _only_writer(path.parent):
+        if state is not None and state_of(path) != state:
+            raise BaselineError(
+                f"baseline {path} changed while this run measured: another run wrote it, or it was edited; nothing was "
+                "overwritten; start one update after the other"
+            )
+        write_text(path, text)
+
+
+def state_of(path: Path) -> str:
+    """Return what identifies the content of a file, or that there is none."""
+    return file_sha256(path) if path.is_file() else "none"
+
+
+@contextlib.contextmanager
+def _only_writer(folder: Path) -> Iterator[None]:
+    """Let one process at a time compare and replace; the lock is on the folder and leaves nothing behind."""
+    import fcntl
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise OutputError(f"cannot write to the folder of baselines {folder}: {error.strerror}; mend that") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _scrub_benchmark(benchmark: Mapping[str, Any], words: tuple[str, ...]) -> dict[str, Any]:

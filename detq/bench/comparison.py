@@ -9,9 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from detq.baseline import Baseline, choose, read_baseline, read_baselines, restrict
+from detq.baseline import choose, read_baselines, restrict, state_of
 from detq.bench.settings import Settings
-from detq.errors import BaselineError
 from detq.files import write_json
 
 __all__ = ["Comparison", "Machine"]
@@ -50,6 +49,7 @@ class Comparison:
     Attributes:
         choice: the baseline, and whether it is of this machine class.
         path: the file of this machine class, there or not.
+        state: of that file before it was read: an update replaces it only while it is the same.
         messages: what has to be said about it.
     """
 
@@ -58,18 +58,8 @@ class Comparison:
         self.path = settings.project.baselines / f"{machine.id}.json"
         self._settings, self._machine = settings, machine
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self.choice = choose(self._read(), machine.id, machine.fields)
-
-    def _read(self) -> list[Baseline]:
-        folder = self._settings.project.baselines
-        try:
-            return read_baselines(folder)
-        except BaselineError:
-            if not self._settings.update:
-                raise
-        # What an update is about to replace need not be readable.
-        self.messages.append(f"{self.path.name} is unreadable and will be replaced as a whole")
-        return [read_baseline(path) for path in sorted(folder.glob("*.json")) if path != self.path]
+        self.state = state_of(self.path)
+        self.choice = choose(read_baselines(settings.project.baselines), machine.id, machine.fields)
 
     def point(self, option: Any) -> None:
         """Set pytest-benchmark's options so that its table shows this machine class's baseline beside this run.

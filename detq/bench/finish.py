@@ -12,11 +12,13 @@ import pytest
 from detq.baseline import Entry, entry_from_json, merge, write_baseline
 from detq.baseline.entry import is_ours
 from detq.bench.comparison import Comparison, Machine
+from detq.bench.rounds import Undecided, always, undecided_against
 from detq.bench.settings import Settings, known_models
 from detq.gate import Outcome, Selection, judge
+from detq.gate.judge import latency_alpha
 from detq.gate.report import github_lines, write_reports
 
-__all__ = ["judge_run", "measured_entries", "publish", "save_baseline"]
+__all__ = ["judge_run", "measured_entries", "publish", "save_baseline", "selection_of", "what_is_undecided"]
 
 
 def measured_entries(config: pytest.Config) -> dict[str, Entry]:
@@ -36,14 +38,27 @@ def judge_run(run: Mapping[str, Entry], settings: Settings, comparison: Comparis
         comparison: of the session.
         selected: ids of the variants that deselection left.
     """
-    selection = Selection(
+    chosen = selection_of(settings, selected)
+    return judge(run, comparison.choice, chosen, settings.project.gate, record=settings.record)
+
+
+def selection_of(settings: Settings, selected: Iterable[str]) -> Selection:
+    """Return what a session set out to measure; see `judge_run`."""
+    return Selection(
         models=frozenset(settings.models),
         every_model=settings.every_model,
         registered=frozenset(variant.id for variant in settings.variants),
         selected=frozenset(selected),
         known_models=known_models(settings.models),
     )
-    return judge(run, comparison.choice, selection, settings.project.gate, record=settings.record)
+
+
+def what_is_undecided(settings: Settings, comparison: Comparison, selected: Iterable[str]) -> Undecided | None:
+    """Return what tells whether a variant needs more rounds, or None where each is measured once."""
+    if settings.gate:
+        alpha = latency_alpha(selection_of(settings, selected))
+        return undecided_against(comparison.choice, settings.project.gate, alpha)
+    return always if settings.update and settings.more_rounds else None
 
 
 def save_baseline(
@@ -53,11 +68,11 @@ def save_baseline(
     same = comparison.choice.baseline if comparison.choice.same_class else None
     saved = [entry.json for entry in same.entries.values()] if same else []
     benchmarks = merge([entry.json for entry in run.values()], saved, outcome.vanished)
-    write_baseline(comparison.path, benchmarks, _document(config), machine.id, machine.fields)
+    write_baseline(comparison.path, benchmarks, _document(config), machine.id, machine.fields, state=comparison.state)
     return len(benchmarks)
 
 
-def publish(outcome: Outcome, settings: Settings, comparison: Comparison) -> list[str]:
+def publish(outcome: Outcome, run: Mapping[str, Entry], settings: Settings, comparison: Comparison) -> list[str]:
     """Write the reports that were asked for; return lines for the terminal, GitHub's annotations among them.
 
     Raises:
@@ -70,7 +85,11 @@ def publish(outcome: Outcome, settings: Settings, comparison: Comparison) -> lis
         "images": settings.images,
         "threads": settings.threads,
     }
-    write_reports(list(settings.gate_reports), outcome, context, {})
+    variants = {
+        name: {"pairs": len(entry.images), "rounds": len(entry.timed.rounds_s), "looks": entry.looks}
+        for name, entry in run.items()
+    }
+    write_reports(list(settings.gate_reports), outcome, context, variants)
     return github_lines(outcome) if os.environ.get("GITHUB_ACTIONS") else []
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from detq.baseline.entry import FORMAT
+from detq.baseline.times import Times, per_image
 from detq.datasets.base import Dataset
 from detq.errors import DataError
 from detq.types import Detections, GroundTruth, Sample
@@ -35,24 +37,40 @@ class Recorded:
     Attributes:
         dataset: where the images are from.
         predictors: recipe -> what was measured.
-        times_ms: recipe -> milliseconds of each image.
+        rounds_ms: recipe -> for each round that it took part in, milliseconds of each image in the data set's order;
+            the last round may have ended early.
         detections: recipe -> what was found in each image, labels as indices into `dataset.classes`.
         truths: the annotations of each image.
         image_ids: the images' names.
-        control_ms: the control's milliseconds beside each image; empty where times do not count.
+        control_ms: the control's milliseconds beside each image of each round; empty where times do not count.
         proposals: of the first few images, or None for a detector without proposals.
         samples: the first few images, for pictures.
+        looks: recipe -> how often its times were looked at before it was decided that they are enough.
+        peak_bytes: recipe -> the most memory that running an image took, or None where that is not known.
     """
 
     dataset: Dataset
     predictors: Mapping[str, Predictor]
-    times_ms: Mapping[str, list[float]]
+    rounds_ms: Mapping[str, list[list[float]]]
     detections: Mapping[str, list[Detections]]
     truths: list[GroundTruth]
     image_ids: list[str]
-    control_ms: list[float]
+    control_ms: list[list[float]]
     proposals: list[int] | None
     samples: list[Sample]
+    looks: dict[str, int] = field(default_factory=dict)
+    peak_bytes: dict[str, int | None] = field(default_factory=dict)
+
+    def digests(self) -> tuple[str, ...]:
+        """Return `image_digest` of each image."""
+        return tuple(image_digest(*pair) for pair in zip(self.image_ids, self.truths, strict=True))
+
+    def times(self, recipe: str) -> Times:
+        """Return a recipe's times as the gate reads them."""
+        rounds = self.rounds_ms[recipe]
+        control = per_image(self.control_ms[: len(rounds)], len(self.image_ids)) if self.control_ms else ()
+        seconds = tuple(tuple(value / 1e3 for value in row) for row in rounds)
+        return Times(self.digests(), seconds, tuple(value / 1e3 for value in control))
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +79,7 @@ class VariantResult:
 
     Attributes:
         variant: which.
-        times_s: seconds of each image.
+        times_s: seconds of each image, the median of its rounds.
         detections: of each image, labels as indices into the data set's classes.
         truths: annotations of each image.
         samples: the first few images.
@@ -125,7 +143,7 @@ def summarize(recorded: Recorded) -> dict[str, dict[str, Any]]:
     meaningful = all(getattr(item, "meaningful", True) for item in recorded.predictors.values())
     accuracy = evaluate(recorded.detections, recorded.truths, classes) if meaningful else {}
     chosen = choose_report_class(classes) if meaningful else None
-    images = [image_digest(*pair) for pair in zip(recorded.image_ids, recorded.truths, strict=True)]
+    images = list(recorded.digests())
     total = len(images)
     counts = sorted({*range(AP_STEP, total, AP_STEP), total})
     return {
@@ -140,10 +158,13 @@ def summarize(recorded: Recorded) -> dict[str, dict[str, Any]]:
             if meaningful
             else {},
             **_mask_ap_first(recorded, recipe, accuracy, counts),
+            "peak_bytes": recorded.peak_bytes.get(recipe),
+            "looks": recorded.looks.get(recipe, 1),
             "per_image": {
                 "images": images,
-                "control_ms": [round(value, 2) for value in recorded.control_ms],
+                "control_ms": [round(value * 1e3, 2) for value in recorded.times(recipe).control_s],
                 "metrics": _per_image(recorded, recipe, chosen),
+                **_rounds(recorded.rounds_ms[recipe]),
             },
         }
         for recipe, predictor in recorded.predictors.items()
@@ -182,8 +203,18 @@ def _speedup(recorded: Recorded, recipe: str) -> dict[str, float] | None:
 
     if recipe == REFERENCE:
         return None
-    found: dict[str, float] = _rounded(asdict(paired_speedup(recorded.times_ms[REFERENCE], recorded.times_ms[recipe])))
+    # The reference took part in every round of every recipe.
+    mine = list(chain.from_iterable(recorded.rounds_ms[recipe]))
+    reference = list(chain.from_iterable(recorded.rounds_ms[REFERENCE]))[: len(mine)]
+    found: dict[str, float] = _rounded(asdict(paired_speedup(reference, mine)))
     return found
+
+
+def _rounds(rounds_ms: Sequence[Sequence[float]]) -> dict[str, list[list[float]]]:
+    """Return the times of each round where there was more than one: of one, pytest-benchmark's own list has them."""
+    if len(rounds_ms) == 1:
+        return {}
+    return {"rounds_ms": [[round(value, 3) for value in row] for row in rounds_ms]}
 
 
 def _figures(entry: Mapping[str, Any]) -> dict[str, float | None]:

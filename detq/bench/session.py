@@ -13,7 +13,7 @@ import pytest
 from detq.baseline.scrub import scrub_commit, scrub_machine
 from detq.bench.clock import virtual_clock
 from detq.bench.comparison import Comparison, Machine
-from detq.bench.finish import judge_run, measured_entries, publish, save_baseline
+from detq.bench.finish import judge_run, measured_entries, publish, save_baseline, what_is_undecided
 from detq.bench.progress import Progress
 from detq.bench.report import write_report
 from detq.bench.results import VariantResult
@@ -56,7 +56,10 @@ class BenchSession:
 
     def measure_with(self, build: Callable[..., Any]) -> None:
         """Let the session's predictors be built by `build`."""
-        self._suite = Suite(self.settings, build, Progress(self._config))
+        chosen, comparison = self._selected, self._comparison
+        undecided = None if comparison is None else what_is_undecided(self.settings, comparison, chosen)
+        models = len({find_variant(variant).model for variant in chosen})
+        self._suite = Suite(self.settings, build, Progress(self._config), undecided, models)
 
     def result(self, variant: str) -> VariantResult:
         """Return what was measured of a variant, measuring its model first if that has not happened.
@@ -149,7 +152,7 @@ class BenchSession:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
             if undecided:
                 self._closing.append("FAILED under --detq-gate-strict: some figures could not be judged")
-            self._annotations = publish(outcome, self.settings, comparison)
+            self._annotations = publish(outcome, run, self.settings, comparison)
         if self.settings.report and self._suite and self._suite.results:
             results = {variant: self.result(variant) for variant in self._suite.results}
             evidence = [asdict(item) for item in outcome.evidence]

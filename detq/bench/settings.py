@@ -30,6 +30,9 @@ PYPROJECT = "pyproject.toml"
 IMAGES_TIMED = 64
 """Images of a timed run: ten minutes for the packaged models with every recipe on two cores."""
 
+BUDGET_S = 180.0
+"""Seconds of measuring, after which no further round is begun for what is undecided."""
+
 IMAGES_UNTIMED = 4
 """Images where the benchmarks only double as tests."""
 
@@ -88,6 +91,8 @@ class Settings:
         record: the command that records the baseline of this selection.
         strict: what is inconclusive fails, too.
         gate_reports: files for the verdict.
+        budget_s: seconds of measuring, after which no further round is begun for what is undecided.
+        more_rounds: whether an update records as many rounds as the budget allows, instead of one.
     """
 
     project: Project
@@ -103,6 +108,8 @@ class Settings:
     record: str
     strict: bool = False
     gate_reports: tuple[Path, ...] = ()
+    budget_s: float = BUDGET_S
+    more_rounds: bool = False
 
     @property
     def variants(self) -> tuple[Variant, ...]:

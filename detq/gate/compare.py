@@ -4,39 +4,42 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from itertools import takewhile
 
 from detq.baseline.entry import Entry
+from detq.baseline.times import common_images
+from detq.gate.decision import look_alpha
 from detq.gate.evidence import Evidence, Verdict, verdict_of
+from detq.gate.resources import LEAST_PEAK_BYTES
+from detq.gate.saved import judge_saved_latency
 from detq.gate.tolerances import Tolerances
 
-__all__ = ["common_images", "compare"]
+__all__ = ["compare"]
 
 
-def compare(now: Entry, before: Entry, tolerances: Tolerances, *, same_class: bool, record: str) -> list[Evidence]:
+def compare(  # noqa: D417  # see judge
+    now: Entry, before: Entry, tolerances: Tolerances, *, same_class: bool, record: str, alpha: float
+) -> list[Evidence]:
     """Return everything the gate has to say about a variant that both the run and the baseline have.
 
     Args:
         now: this run's.
         before: the baseline's.
-        tolerances: how much worse a figure may get.
-        same_class: whether both were measured on the same machine class, so that times can be compared.
-        record: the command that records a baseline.
+        same_class: whether both were measured on the same machine class, so that times and memory can be compared.
+        alpha: the probability with which the interval of one figure may miss, over all looks.
     """
-    found = [_weights(now, before, tolerances), _int8(now, before, tolerances)]
+    found = [_weights(now, before, tolerances), *_int8(now, before, tolerances, record)]
     if now.weights != before.weights:
         return [*found, _elsewhere(now, f"its weights are {now.weights}, the baseline's were {before.weights}", record)]
-    images = common_images(now, before)
+    images = common_images(now.images, before.images)
     if images == 0:
         return [*found, _elsewhere(now, "no image is the same as in the baseline", record)]
-    latency = _latency(now, before, images, tolerances) if same_class else _other_class(now, tolerances, record)
+    if same_class:
+        share = look_alpha(now.looks, alpha)
+        latency = judge_saved_latency(now.variant, now.timed, before.timed, images, tolerances, share)
+        latency += _memory(now, before, tolerances, record)
+    else:
+        latency = _other_class(now, tolerances, record)
     return [*latency, *_accuracy(now, before, images, tolerances, record), *found]
-
-
-def common_images(now: Entry, before: Entry) -> int:
-    """Return on how many first images both were measured."""
-    pairs = zip(now.images, before.images, strict=False)
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _elsewhere(now: Entry, why: str, record: str) -> Evidence:
@@ -44,31 +47,24 @@ def _elsewhere(now: Entry, why: str, record: str) -> Evidence:
     return Evidence("presence", "inputs", now.variant, Verdict.MISSING, detail=detail)
 
 
-def _latency(now: Entry, before: Entry, images: int, tolerances: Tolerances) -> list[Evidence]:
-    """Medians over the same images. A machine that was slower as a whole shows in the control and decides nothing."""
-    times = statistics.median(now.times_s[:images]), statistics.median(before.times_s[:images])
-    change = times[0] / times[1] - 1
-    verdict = verdict_of(change, tolerances.latency)
-    detail = ""
-    drift = _machine_drift(now, before, images)
-    if verdict is not Verdict.PASS and verdict_of((1 + change) / drift - 1, tolerances.latency) is not verdict:
+def _memory(now: Entry, before: Entry, tolerances: Tolerances, record: str) -> list[Evidence]:
+    """Compare the peaks of memory; nothing to say where neither run knew its own."""
+    if now.peak_bytes is None and before.peak_bytes is None:
+        return []
+    if now.peak_bytes is None or before.peak_bytes is None:
+        why = "this platform does not say" if now.peak_bytes is None else _not_there("the peak of memory", record)
         verdict = Verdict.INCONCLUSIVE
-        detail = (
-            f"median {change:+.1%}, but a fixed piece of arithmetic took {drift - 1:+.1%} beside it: the machine ran "
-            "at another speed than when the baseline was recorded; run again when it is quiet"
-        )
-    elif verdict is Verdict.REGRESSION:
-        detail = f"median of {images} images {times[1] * 1e3:.1f} → {times[0] * 1e3:.1f} ms"
-    return [
-        Evidence("latency", "median", now.variant, verdict, *times, change, tolerances.latency, detail),
-    ]
+        return [Evidence("memory", "peak", now.variant, verdict, now.peak_bytes, before.peak_bytes, detail=why)]
+    change = (now.peak_bytes - before.peak_bytes) / max(before.peak_bytes, LEAST_PEAK_BYTES)
+    verdict = verdict_of(change, tolerances.peak_memory)
+    bad = f"peak of memory {before.peak_bytes / 1e6:.0f} → {now.peak_bytes / 1e6:.0f} MB ({change:+.0%})"
+    detail = bad if verdict.fails else ""
+    pair = now.peak_bytes, before.peak_bytes
+    return [Evidence("memory", "peak", now.variant, verdict, *pair, change, tolerances.peak_memory, detail)]
 
 
-def _machine_drift(now: Entry, before: Entry, images: int) -> float:
-    """Return how many times longer the fixed piece of arithmetic took than in the baseline; 1 where unknown."""
-    if not now.control_s or not before.control_s:
-        return 1.0
-    return statistics.median(now.control_s[:images]) / statistics.median(before.control_s[:images])
+def _not_there(what: str, record: str) -> str:
+    return f"{what} is not in the baseline, which an older detq wrote; record it with `{record}`"
 
 
 def _other_class(now: Entry, tolerances: Tolerances, record: str) -> list[Evidence]:
@@ -154,14 +150,23 @@ def _weights(now: Entry, before: Entry, tolerances: Tolerances) -> Evidence:
     )
 
 
-def _int8(now: Entry, before: Entry, tolerances: Tolerances) -> Evidence:
-    pair = now.int8_share, before.int8_share
+def _int8(now: Entry, before: Entry, tolerances: Tolerances, record: str) -> list[Evidence]:
+    """Compare the share of the whole, and of each stage that the baseline knows: a stage that is gone runs none."""
+    found = [_share("int8_share", "the arithmetic", (now.int8_share, before.int8_share), now, tolerances.int8_share)]
+    for stage, share in before.int8_by_stage.items():
+        pair = now.int8_by_stage.get(stage, 0.0), share
+        found.append(_share(f"int8_share of {stage}", f"{stage}'s arithmetic", pair, now, tolerances.int8_stage))
+    if now.int8_by_stage and not before.int8_by_stage:
+        detail = _not_there("the share in int8 by stage", record)
+        found.append(Evidence("int8", "int8_share by stage", now.variant, Verdict.INCONCLUSIVE, detail=detail))
+    return found
+
+
+def _share(name: str, what: str, pair: tuple[float, float], now: Entry, tolerance: float) -> Evidence:
     change = round(pair[1] - pair[0], 6)
-    verdict = verdict_of(change, tolerances.int8_share)
-    bad = f"share of the arithmetic in int8 {pair[1]:.2%} → {pair[0]:.2%}"
-    return Evidence(
-        "int8", "int8_share", now.variant, verdict, *pair, change, tolerances.int8_share, bad if verdict.fails else ""
-    )
+    verdict = verdict_of(change, tolerance)
+    bad = f"share of {what} in int8 {pair[1]:.2%} → {pair[0]:.2%}"
+    return Evidence("int8", name, now.variant, verdict, *pair, change, tolerance, bad if verdict.fails else "")
 
 
 def _mean(values: Sequence[float]) -> float:

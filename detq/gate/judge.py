@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from detq.baseline.entry import Entry
 from detq.baseline.store import Choice
 from detq.gate.compare import compare
+from detq.gate.decision import shared_alpha
 from detq.gate.evidence import Evidence, Verdict
+from detq.gate.saved import SAVED_LATENCY_TESTS
 from detq.gate.tolerances import Tolerances
 
-__all__ = ["Outcome", "Selection", "judge"]
+__all__ = ["Outcome", "Selection", "judge", "latency_alpha"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,11 @@ class Outcome:
         return max((item.verdict for item in self.evidence if item.variant == variant), key=lambda v: v.severity)
 
 
+def latency_alpha(selection: Selection) -> float:
+    """Return the error probability of one figure's interval, shared among all that a run set out to measure."""
+    return shared_alpha(max(1, len(selection.selected & selection.registered)) * SAVED_LATENCY_TESTS)
+
+
 def judge(
     run: Mapping[str, Entry], choice: Choice, selection: Selection, tolerances: Tolerances, *, record: str
 ) -> Outcome:
@@ -82,11 +89,13 @@ def judge(
         record: the command that records or refreshes the baseline.
     """
     saved = choice.baseline.entries if choice.baseline else {}
+    alpha = latency_alpha(selection)
     evidence: list[Evidence] = []
     for variant, entry in run.items():
         if variant in saved:
             same = choice.same_class
-            evidence += compare(entry, saved[variant], tolerances.of(variant), same_class=same, record=record)
+            own = tolerances.of(variant)
+            evidence += compare(entry, saved[variant], own, same_class=same, record=record, alpha=alpha)
         else:
             why = f"is not in the baseline; accept it with `{record}`" if saved else "has no baseline"
             evidence.append(_missing(variant, why))
@@ -123,8 +132,8 @@ def _notes(run: Mapping[str, Entry], choice: Choice, selection: Selection, recor
         notes.append(f"there is no baseline at all; record one with `{record}`")
     elif not choice.same_class:
         notes.append(
-            "no baseline for this machine class: latency is INCONCLUSIVE; accuracy, size and int8 share are judged "
-            f"against {choice.baseline.path.name}; record this class with `{record}`"
+            "no baseline for this machine class: latency and memory are INCONCLUSIVE; accuracy, size and int8 share "
+            f"are judged against {choice.baseline.path.name}; record this class with `{record}`"
         )
     left_out = len(selection.registered - selection.selected)
     if run and left_out:

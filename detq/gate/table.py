@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -26,15 +27,25 @@ STYLES = {
 }
 """How rich writes each verdict."""
 
-COLUMNS = {
-    "variant": 14,
-    "median": 18,
-    "AP": 16,
+COST = {
+    "time and memory": 24,
+    "median": 20,
+    "interval": 18,
+    "p90": 20,
+    "p99": 20,
+    "memory": 16,
+}
+FOUND = {
+    "accuracy and size": 24,
+    "AP": 17,
     "report's metrics": 23,
-    "weights": 16,
-    "in int8": 14,
+    "weights": 17,
+    "in int8": 16,
     "verdict": 12,
 }
+
+MOST_NAMES = 3
+"""Of more variants than this that one sentence is said about, it gives the number."""
 
 Line = tuple[str, str]
 """A sentence and its style."""
@@ -67,7 +78,7 @@ def render(
 
 
 def _tables(outcome: Outcome, run: Mapping[str, Entry]) -> list[Text | Table]:
-    """Return a heading and a table for each model."""
+    """Return a heading and two tables for each model."""
     from rich.text import Text
 
     by_model: dict[str, dict[str, None]] = {}
@@ -75,12 +86,14 @@ def _tables(outcome: Outcome, run: Mapping[str, Entry]) -> list[Text | Table]:
         by_model.setdefault(item.variant.rpartition("-")[0], {})[item.variant] = None
     result: list[Text | Table] = []
     for model, variants in by_model.items():
-        table = make_table(COLUMNS)
+        cost, found = make_table(COST), make_table(FOUND)
         for variant in variants:
             worst = outcome.worst(variant)
-            cells = _cells([item for item in outcome.evidence if item.variant == variant], run.get(variant))
-            table.add_row(variant.rpartition("-")[2], *cells, Text(shout(worst), style=STYLES[worst]))
-        result += [Text(model, style="bold"), table]
+            recipe = variant.rpartition("-")[2]
+            evidence = [item for item in outcome.evidence if item.variant == variant]
+            cost.add_row(recipe, *_cost(evidence, run.get(variant)))
+            found.add_row(recipe, *_found(evidence, run.get(variant)), Text(shout(worst), style=STYLES[worst]))
+        result += [Text(model, style="bold"), cost, Text(""), found]
     return result
 
 
@@ -89,29 +102,40 @@ def shout(verdict: Verdict) -> str:
     return str(verdict).upper() if verdict.fails or verdict is Verdict.INCONCLUSIVE else str(verdict)
 
 
-def _cells(evidence: list[Evidence], entry: Entry | None) -> list[str]:
-    """Return a variant's figures with their changes; a new variant's alone."""
-    by_kind: dict[str, list[Evidence]] = {}
-    for item in evidence:
-        by_kind.setdefault("AP" if item.name == "AP" else item.kind, []).append(item)
-    plain: tuple[float | None, ...] = (None,) * 4
-    if entry is not None:
-        ap = entry.ap_first.get(len(entry.images))
-        plain = (statistics.median(entry.times_s), ap, entry.weight_bytes, entry.int8_share)
+def _cost(evidence: list[Evidence], entry: Entry | None) -> list[str]:
+    """Return what a variant takes, with changes; a new variant's alone."""
+    found = {(item.kind, item.name): item for item in evidence}
+    median, p90, p99 = (found.get(("latency", name)) for name in ("median", "p90", "p99"))
+    interval = "n/a"
+    if median is not None and median.low is not None and median.high is not None:
+        interval = "unknown" if math.isinf(median.high) else f"{median.low:+.1%} to {median.high:+.1%}"
+    memory = None if entry is None or entry.peak_bytes is None else float(entry.peak_bytes)
     return [
-        _cell(by_kind.get("latency"), plain[0], _milliseconds, relative=True),
-        _cell(by_kind.get("AP"), plain[1], _four_digits),
-        _worst_metric(by_kind.get("accuracy")),
-        _cell(by_kind.get("weights"), plain[2], _megabytes, relative=True),
-        _cell(by_kind.get("int8"), plain[3], _percent),
+        _cell(median, None if entry is None else statistics.median(entry.times_s), _milliseconds, relative=True),
+        interval,
+        _cell(p90, None, _milliseconds, relative=True),
+        _cell(p99, None, _milliseconds, relative=True),
+        _cell(found.get(("memory", "peak")), memory, _megabytes, relative=True),
     ]
 
 
-def _cell(
-    items: list[Evidence] | None, plain: float | None, show: Callable[[float], str], *, relative: bool = False
-) -> str:
-    if items and items[0].now is not None and items[0].change is not None:
-        return f"{show(items[0].now)} ({_signed(items[0], relative=relative)})"
+def _found(evidence: list[Evidence], entry: Entry | None) -> list[str]:
+    """Return what a variant finds and is, with changes; a new variant's alone."""
+    found = {(item.kind, item.name): item for item in evidence}
+    plain: tuple[float | None, ...] = (None,) * 3
+    if entry is not None:
+        plain = (entry.ap_first.get(len(entry.images)), entry.weight_bytes, entry.int8_share)
+    return [
+        _cell(found.get(("accuracy", "AP")), plain[0], _four_digits),
+        _worst_metric([item for item in evidence if item.kind == "accuracy" and item.name != "AP"]),
+        _cell(found.get(("weights", "weight_bytes")), plain[1], _megabytes, relative=True),
+        _cell(found.get(("int8", "int8_share")), plain[2], _percent),
+    ]
+
+
+def _cell(item: Evidence | None, plain: float | None, show: Callable[[float], str], *, relative: bool = False) -> str:
+    if item is not None and item.now is not None and item.change is not None:
+        return f"{show(item.now)} ({_signed(item, relative=relative)})"
     return "n/a" if plain is None else f"{show(plain)} (?)"
 
 
@@ -131,8 +155,8 @@ def _percent(share: float) -> str:
     return f"{share:.1%}"
 
 
-def _worst_metric(items: list[Evidence] | None) -> str:
-    judged = [item for item in items or [] if item.change is not None]
+def _worst_metric(items: list[Evidence]) -> str:
+    judged = [item for item in items if item.change is not None]
     if not judged:
         return "n/a"
     worst = max(judged, key=lambda item: item.change or 0.0)
@@ -152,11 +176,13 @@ def _signed(item: Evidence, *, relative: bool) -> str:
 def _sentences(outcome: Outcome) -> list[Line]:
     """Return what somebody should know or act on; what `notes` say once is not repeated for every variant."""
     lines = [(f"! {note}", "bold yellow") for note in outcome.notes]
-    lines += [
-        (f"{shout(item.verdict)} {item.variant}: {item.detail}", STYLES[item.verdict])
-        for item in outcome.evidence
-        if item.detail and not (item.kind == "latency" and item.before is None)
-    ]
+    said: dict[tuple[Verdict, str], list[str]] = {}
+    for item in outcome.evidence:
+        if item.detail and not (item.kind == "latency" and item.before is None):
+            said.setdefault((item.verdict, item.detail), []).append(item.variant)
+    for (verdict, detail), variants in said.items():
+        who = ", ".join(variants) if len(variants) <= MOST_NAMES else f"{len(variants)} variants"
+        lines.append((f"{shout(verdict)} {who}: {detail}", STYLES[verdict]))
     return lines
 
 

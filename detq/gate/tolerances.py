@@ -23,6 +23,10 @@ class Tolerances:
     Attributes:
         latency: fraction by which the median may grow against the saved baseline. Two runs of the same code on a
             machine that also does other things differ by 2 to 10 %.
+        latency_p90: the same of the 90th percentile.
+        latency_p99: the same of the 99th percentile.
+        peak_memory: fraction by which the peak of memory of an image may grow against the saved baseline.
+        int8_stage: the share of a stage's multiply-accumulates in int8 may fall by this against the saved baseline.
         ap: AP and AP50 may fall by this. They are deterministic on one machine; other instruction sets round
             differently.
         metrics: each of the report's four metrics may fall by this. One car more or less on 20 images is 0.005.
@@ -42,6 +46,10 @@ class Tolerances:
     """
 
     latency: float = field(default=0.10, metadata=NOISY)
+    latency_p90: float = field(default=0.20, metadata=NOISY)
+    latency_p99: float = field(default=0.40, metadata=NOISY)
+    peak_memory: float = field(default=0.20, metadata=NOISY)
+    int8_stage: float = 0.001
     ap: float = 0.005
     metrics: float = 0.01
     weight_bytes: float = 0.005
