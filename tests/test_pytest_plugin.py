@@ -223,7 +223,7 @@ class TestTiming:
         """One slow predictor is enough, and only it is named."""
         wrap_predictors(SLOWER)
         result = gated.runpytest_subprocess(
-            *TIMED, "-k", "latency", "--benchmark-compare", "--benchmark-compare-fail=median:10%"
+            *TIMED[:2], "-k", "latency", "--benchmark-compare", "--benchmark-compare-fail=median:10%"
         )
         assert result.ret not in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}
         assert "Performance has regressed" in result.stderr.str()
@@ -297,7 +297,7 @@ class TestGate:
         result.stdout.fnmatch_lines(["detq: FAILED under --detq-gate-strict: *"])
         text = result.stdout.str()
         assert "NOTHING TO COMPARE WITH: no baseline for this machine class" in text
-        assert "latency is INCONCLUSIVE; accuracy, size and int8 share are judged against another-class.json" in text
+        assert "latency and memory are INCONCLUSIVE; accuracy, size and int8 share are judged against another-class.json" in text
         assert "gate: passed, but 2 of 2 variants had figures that could not be judged" in text
 
     @pytest.mark.parametrize("word", ["nothing_is_called_this", "latency"])
@@ -325,6 +325,8 @@ class TestRefusals:
             (["--detq-gate", "-p", "no:benchmark"], "--detq-gate needs pytest-benchmark"),
             (["--detq-models=fasterrcn"], "unknown model 'fasterrcn'"),
             (["--detq-gate-report=gate.md"], "--detq-gate-report has no effect without --detq-gate"),
+            (["--detq-gate-budget=3m"], "--detq-gate-budget has no effect without --detq-gate or --detq-gate-update"),
+            (["--detq-gate", "--detq-gate-budget=soon"], "--detq-gate-budget soon: expected a time above 0"),
             (["--detq-images=0"], "--detq-images 0: expected 1 or more"),
             (["--detq-threads=1000"], "--threads 1000: expected 1 to "),
         ],
@@ -374,10 +376,13 @@ class TestRefusals:
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         assert sentence in result.stderr.str()
 
-    def test_a_damaged_baseline_is_named(self, gated):
-        """Half a file vouches for nothing; an update replaces it."""
+    @pytest.mark.parametrize("option", ["--detq-gate", "--detq-gate-update"])
+    def test_a_damaged_baseline_is_named_and_left_as_it_is(self, gated, option):
+        """Half a file vouches for nothing, and may be worth restoring."""
         path = baseline_file()
         path.write_text(path.read_text()[:1000])
-        result = gated.runpytest_subprocess("benchmarks", "--detq-gate", "--detq-threads=1")
+        result = gated.runpytest_subprocess("benchmarks", option, "--detq-threads=1")
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         assert f"{path.name} is not readable JSON" in result.stderr.str()
+        assert "restore the file, or remove it" in result.stderr.str()
+        assert len(path.read_text()) == 1000

@@ -52,7 +52,12 @@ def read_baseline(path: Path) -> Baseline:
     Raises:
         BaselineError: the file is no pytest-benchmark JSON, is damaged, or holds none of detq's benchmarks.
     """
-    document = read_json(path, BaselineError, "baseline")
+    try:
+        document = read_json(path, BaselineError, "baseline")
+    except BaselineError as error:
+        raise BaselineError(
+            f"{error}; restore the file, or remove it and record it again with --detq-gate-update"
+        ) from None
     try:
         machine = document["machine_info"]
         machine_class, fields = str(machine["machine_class"]), dict(machine["fields"])

@@ -82,7 +82,7 @@ def publish(outcome: Outcome, run: Mapping[str, Entry], settings: Settings, comp
     context = {
         "machine_class": comparison.path.stem,
         "baseline": None if baseline is None else baseline.path.name,
-        "images": settings.images,
+        "images": max((len(entry.images) for entry in run.values()), default=0),
         "threads": settings.threads,
     }
     variants = {

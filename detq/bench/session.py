@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from detq.bench.suite import Suite
 from detq.bench.tables import render_comparison
 from detq.errors import DetqError
 from detq.gate import Outcome, render
+from detq.gate.report import evidence_row
 from detq.variants import Variant, find_variant
 
 __all__ = ["BenchSession"]
@@ -155,7 +155,7 @@ class BenchSession:
             self._annotations = publish(outcome, run, self.settings, comparison)
         if self.settings.report and self._suite and self._suite.results:
             results = {variant: self.result(variant) for variant in self._suite.results}
-            evidence = [asdict(item) for item in outcome.evidence]
+            evidence = [{"variant": item.variant, **evidence_row(item)} for item in outcome.evidence]
             lacking = write_report(self.settings.report, results, {"evidence": evidence}, self._texts())
             self._closing += [lacking] if lacking else []
             self._closing.append(f"figures and pictures: {_short(self.settings.report)}/")

@@ -14,7 +14,16 @@ from detq.files import write_json, write_text
 from detq.gate.evidence import Evidence, Verdict
 from detq.gate.judge import Outcome
 
-__all__ = ["FORMAT", "as_json", "as_junit", "as_markdown", "check_reports", "github_lines", "write_reports"]
+__all__ = [
+    "FORMAT",
+    "as_json",
+    "as_junit",
+    "as_markdown",
+    "check_reports",
+    "evidence_row",
+    "github_lines",
+    "write_reports",
+]
 
 FORMAT = "detq-gate/1"
 """The `format` of the JSON; another number means another meaning of the fields."""
@@ -53,14 +62,15 @@ def as_json(outcome: Outcome, context: Mapping[str, Any], variants: Mapping[str,
             name: {
                 "verdict": str(outcome.worst(name)),
                 **variants.get(name, {}),
-                "evidence": [_row(item) for item in outcome.evidence if item.variant == name],
+                "evidence": [evidence_row(item) for item in outcome.evidence if item.variant == name],
             }
             for name in names
         },
     }
 
 
-def _row(item: Evidence) -> dict[str, Any]:
+def evidence_row(item: Evidence) -> dict[str, Any]:
+    """Return the fields of one comparison ready for JSON, without its variant; what is infinite becomes null."""
     row = {name: value for name, value in asdict(item).items() if name != "variant"}
     infinite = {name for name, value in row.items() if isinstance(value, float) and not math.isfinite(value)}
     return {name: None if name in infinite else value for name, value in row.items()} | {"verdict": str(item.verdict)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -97,10 +98,44 @@ def test_a_variant_that_is_there_twice_is_refused(write):
         read_baseline(path)
 
 
-def test_a_format_of_the_future_is_refused(benchmark_json):
+@pytest.mark.parametrize(
+    ("number", "remedy"), [("2", "a newer detq wrote it: update detq"), ("0", "remove the file and record it again")]
+)
+def test_another_format_is_refused(benchmark_json, number, remedy):
     """Its fields may mean something else."""
-    with pytest.raises(BaselineError, match="expected benchmarks of format detq-benchmark/1, got 'detq-benchmark/2'"):
-        entry_from_json(benchmark_json(format="detq-benchmark/2"), "x.json")
+    sentence = f"expected benchmarks of format detq-benchmark/1, got 'detq-benchmark/{number}'; {remedy}"
+    with pytest.raises(BaselineError, match=sentence):
+        entry_from_json(benchmark_json(format=f"detq-benchmark/{number}"), "x.json")
+
+
+def test_the_baseline_of_this_repository_reads_although_it_is_older_than_some_figures():
+    """What nobody measured then is None or empty, and everything else is there."""
+    folder = Path(__file__).resolve().parents[2] / "benchmarks" / "baselines"
+    for baseline in read_baselines(folder):
+        for entry in baseline.entries.values():
+            assert len(entry.timed.rounds_s[0]) == len(entry.images)
+            assert entry.peak_bytes is None or entry.peak_bytes > 0
+            assert set(entry.int8_by_stage) >= {"backbone", "box_head"}
+
+
+def test_rounds_memory_and_the_share_by_stage_survive_the_file(tmp_path, benchmark_json):
+    """Several rounds are kept one by one; the benchmark's own times are the medians of each image."""
+    rounds = [[100.0, 200.0, 300.0, 400.0], [300.0, 200.0]]
+    per_image = benchmark_json()["extra_info"]["per_image"] | {"rounds_ms": rounds}
+    more = {"per_image": per_image, "looks": 2, "peak_bytes": 7, "int8_by_stage": {"head": 0.5}}
+    write_baseline(tmp_path / "a.json", [benchmark_json(**more)], {}, "a", CLASS)
+    entry = read_baseline(tmp_path / "a.json").entries["tiny-dynamic_int8"]
+    assert entry.timed.rounds_s == ((0.1, 0.2, 0.3, 0.4), (0.3, 0.2))
+    assert (entry.looks, entry.peak_bytes, entry.int8_by_stage) == (2, 7, {"head": 0.5})
+
+
+@pytest.mark.parametrize("time_s", [0.0, -1.0, float("inf")])
+def test_a_time_that_no_clock_measures_is_damage(benchmark_json, time_s):
+    """A ratio to it would be meaningless."""
+    damaged = benchmark_json()
+    damaged["stats"]["data"][1] = time_s
+    with pytest.raises(BaselineError, match="a time that is not above 0"):
+        entry_from_json(damaged, "x.json")
 
 
 @pytest.mark.parametrize("key", ["weight_bytes", "per_image", "ap_first", "int8_share", "weights"])

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detq.baseline import merge, restrict, scrub, write_baseline
+from detq.baseline import merge, restrict, scrub, state_of, write_baseline
 from detq.baseline.scrub import private_words, scrub_commit
 from detq.baseline.update import dump
+from detq.errors import BaselineError
 
 
 def names(benchmarks):
@@ -59,6 +60,20 @@ def test_what_a_benchmark_is_found_by_is_never_scrubbed(tmp_path, benchmark_json
     assert written["fullname"] == "benchmarks/test_latency.py::test_latency[tiny-dynamic_int8]"
     assert written["extra_info"]["model"] == "tiny"
     assert written["extra_info"]["weights"] == "the …'s"
+
+
+def test_a_file_that_another_run_wrote_in_the_meantime_is_left_alone(tmp_path, benchmark_json):
+    """Whoever comes second would take away what the first has recorded."""
+    path = tmp_path / "class.json"
+    before = state_of(path)
+    write_baseline(path, [benchmark_json()], {}, "class", {}, state=before)
+    first = path.read_bytes()
+    with pytest.raises(BaselineError, match="changed while this run measured: another run wrote it"):
+        write_baseline(path, [benchmark_json("other-fp32")], {}, "class", {}, state=before)
+    assert path.read_bytes() == first
+    write_baseline(path, [benchmark_json("other-fp32")], {}, "class", {}, state=state_of(path))
+    assert path.read_bytes() != first
+    assert [item.name for item in tmp_path.iterdir()] == ["class.json"]
 
 
 @pytest.mark.parametrize(
