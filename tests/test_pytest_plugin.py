@@ -270,15 +270,17 @@ class TestGate:
         assert "tiny_detector:build-static_int8 no longer exists" in text
 
     def test_better_passes_and_a_new_variant_fails(self, gated):
-        """The one asks for a refresh, the other to be accepted."""
+        """The one asks for a refresh, the other to be accepted. Eight images are too few for an interval of times."""
 
         def change(document, by_recipe):
             by_recipe["fp32"]["extra_info"]["weight_bytes"] *= 2
             document["benchmarks"].remove(by_recipe["dynamic_int8"])
 
         edit_baseline(change)
-        result = gated.runpytest_subprocess(*TIMED, "--detq-gate", "-k", "latency")
+        result = gated.runpytest_subprocess(*TIMED, "--detq-gate", "-k", "latency", "--detq-images=8")
         assert result.ret == pytest.ExitCode.TESTS_FAILED
+        (evidence, *_) = json.loads(Path("bench-report/bench.json").read_text())["gate"]["evidence"]
+        assert (evidence["verdict"], evidence["high"]) == ("inconclusive", None)
         result.stdout.fnmatch_lines(
             [
                 "MISSING tiny_detector:build-dynamic_int8: is not in the baseline; accept it with *",
@@ -297,7 +299,10 @@ class TestGate:
         result.stdout.fnmatch_lines(["detq: FAILED under --detq-gate-strict: *"])
         text = result.stdout.str()
         assert "NOTHING TO COMPARE WITH: no baseline for this machine class" in text
-        assert "latency and memory are INCONCLUSIVE; accuracy, size and int8 share are judged against another-class.json" in text
+        assert (
+            "latency and memory are INCONCLUSIVE; accuracy, size and int8 share are judged against another-class.json"
+            in text
+        )
         assert "gate: passed, but 2 of 2 variants had figures that could not be judged" in text
 
     @pytest.mark.parametrize("word", ["nothing_is_called_this", "latency"])
