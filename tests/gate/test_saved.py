@@ -68,6 +68,16 @@ def test_more_rounds_narrow_the_interval_and_want_of_images_cannot_be_mended_by_
     assert not more_rounds_help(few)
 
 
+def test_the_interval_reaches_from_all_of_the_controls_change_to_nothing():
+    """Half the images took 8 % longer and half 60 %: without the control's 10 % that would be beyond doubt."""
+    before = Times(tuple("abcdefghijklmnopqr"), ((0.1,) * 18,), (0.01,) * 18)
+    for control_s, verdict, low in ((0.01, Verdict.REGRESSION, 0.08), (0.011, Verdict.INCONCLUSIVE, 1.08 / 1.1 - 1)):
+        now = Times(before.images, ((0.108, 0.16) * 9,), (control_s,) * 18)
+        item = judged(now, before, images=18)["median"]
+        assert item.verdict is verdict
+        assert item.low == pytest.approx(low)
+
+
 @pytest.mark.parametrize(("images", "rounds", "names"), [(40, 1, 1), (50, 1, 2), (50, 9, 2), (50, 10, 3)])
 def test_p90_needs_48_times_of_both_runs_and_p99_needs_500(images, rounds, names):
     """The 99th percentile of fewer is one of the largest five."""
