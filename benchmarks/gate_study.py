@@ -228,7 +228,11 @@ def summary(document: Mapping[str, Any]) -> dict[str, Any]:
             for name, item in evidence
             if item["verdict"] in verdicts
         ]
-        for verdict, verdicts in (("failed", {"regression", "missing"}), ("undecided", {"inconclusive"}))
+        for verdict, verdicts in (
+            ("failed", {"regression", "missing"}),
+            ("undecided", {"inconclusive"}),
+            ("improved", {"improvement"}),
+        )
     }
     known = ("pairs", "looks", "noise_floor", "machine_drift")
     noisy = ("median", "p90", "p99", "peak", "growth")

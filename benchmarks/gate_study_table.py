@@ -71,7 +71,7 @@ def _caught(name: str, kind: Kind, row: Row) -> bool:
     if name == "same":
         return bool(row["failed"])
     if kind.in_base:
-        return row["verdict"] == "improvement" and not row["failed"]
+        return not row["failed"] and any(item["name"] in kind.by for item in row["improved"])
     return any(item["name"] in kind.by and _of_kind(kind, item) for item in row["failed"])
 
 

@@ -49,6 +49,8 @@ def test_a_run_counts_as_caught_only_where_the_right_evidence_failed(study):
             row("layer", 0, "regression", ("int8", "int8_share of box_head"), ("weights", "weight_bytes")),
             row("layer", 1, "regression", ("latency", "median"), ("accuracy", "AP")),
             row("slow10", 0, "regression", ("latency", "median")) | {"stage": "backbone"},
+            row("faster10", 0, improved=[{"name": "median"}]),
+            row("faster10", 1, improved=[]),
             row("same", 0),
             row("same", 1, "error", error="no"),
         ]
@@ -61,5 +63,6 @@ def test_a_run_counts_as_caught_only_where_the_right_evidence_failed(study):
     assert lines["layer"][3:5] == ["2", "1 of 2"]
     assert lines["layer"][6:8] == ["NO", "1"]
     assert lines["slow10"][9] == "0"
+    assert lines["faster10"][4] == "1 of 2"
     assert lines["same"][3:5] == ["1 (+1 that could not be made)", "0 of 1"]
     assert lines["same"][-2] == "12"
