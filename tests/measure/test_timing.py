@@ -199,6 +199,12 @@ def test_a_summary_is_ordered_and_agrees_with_numpy(times):
     assert summary.total_s == pytest.approx(summary.mean_ms * len(times) / 1000)
 
 
+def test_percentiles_are_interpolated_between_times():
+    """Of 0 to 100 ms, one each, the median, p90 and p99 are 50, 90 and 99 ms."""
+    summary = percentiles(range(101))
+    assert (summary.median_ms, summary.p90_ms, summary.p99_ms) == (50, 90, 99)
+
+
 def test_no_times_are_an_error():
     """A run in which nothing was measured must not look like a fast one."""
     with pytest.raises(ValueError, match="nothing was measured"):

@@ -9,6 +9,7 @@ import pytest
 from detq.errors import UnknownNameError
 from detq.metrics.coco import coco_evaluate
 from detq.metrics.evaluate import DIFFERENCE_METRICS, choose_report_class, evaluate
+from detq.metrics.matching import precision_recall_f1
 from detq.metrics.report2024 import METRICS, dataset_metrics
 from detq.records import from_json
 from detq.results import Accuracy
@@ -19,12 +20,12 @@ from tests.metrics.scenes import evaluation
 def test_it_holds_the_metrics_of_each_variant_and_the_differences_of_all_but_the_reference():
     """The values are those of the functions that compute them."""
     truths, first, second = evaluation(0, 20, 2, variants=2)
-    found = evaluate({"fp32": first, "int8": second}, truths, ["bus", "car"], score=0.4, iou=0.5, replicates=50)
+    found = evaluate({"fp32": first, "int8": second}, truths, ["bus", "car"], score=0.4, iou=0.8, replicates=50)
     assert list(found) == ["fp32", "int8"]
     assert found["fp32"]["difference"] is None
     assert tuple(found["int8"]["difference"]) == DIFFERENCE_METRICS
     assert found["int8"]["report_class"] == "car"
-    means = dataset_metrics(second, truths, 1, score=0.4, iou=0.5).mean(axis=0)
+    means = dataset_metrics(second, truths, 1, score=0.4, iou=0.8).mean(axis=0)
     assert tuple(found["int8"]["report"].values()) == pytest.approx(tuple(means))
     assert found["int8"]["coco"]["AP"] == coco_evaluate(second, truths, ["bus", "car"]).AP
     for name in METRICS:
@@ -33,6 +34,10 @@ def test_it_holds_the_metrics_of_each_variant_and_the_differences_of_all_but_the
     change = found["int8"]["coco"]["AP50"] - found["fp32"]["coco"]["AP50"]
     assert found["int8"]["difference"]["AP50"]["estimate"] == pytest.approx(change)
     assert found["fp32"]["matching"]["score"] == 0.4
+    matching = precision_recall_f1(first, truths, score=0.4, iou=0.8)
+    assert found["fp32"]["matching"]["f1"] == matching.f1
+    assert matching.f1 != precision_recall_f1(first, truths, iou=0.8).f1
+    assert matching.f1 != precision_recall_f1(first, truths, score=0.4).f1
 
 
 def test_the_result_is_json_and_reads_back_as_a_record():
