@@ -130,7 +130,6 @@ def place(
 
 def _stand(points: Doubles, pose: Pose, ahead: tuple[float, float]) -> Doubles:
     """Stretch, turn and move a body's points."""
-    # Rows of x, y and z: NumPy is quick with long rows.
     world = points.T * np.asarray(pose.stretch)[:, None]
     across, along = world[0] * np.asarray([[ahead[1]], [-ahead[0]]]), world[1] * np.asarray([[ahead[0]], [ahead[1]]])
     across += np.asarray([[pose.x], [pose.y]])

@@ -46,8 +46,13 @@ class Canvas:
 
     def _whole_pixels(self, pixels: Doubles) -> Doubles:
         # Pillow paints the pixels that whole coordinates name, hence the half pixel.
-        scaled = np.clip(pixels * self._scale - 0.5, -_LIMIT, _LIMIT)
-        return np.asarray(np.floor(scaled + 0.5))
+        scaled = pixels * self._scale
+        scaled -= 0.5
+        # np.clip costs as much as all the rest.
+        np.maximum(scaled, -_LIMIT, out=scaled)
+        np.minimum(scaled, _LIMIT, out=scaled)
+        scaled += 0.5
+        return np.floor(scaled, out=scaled)
 
     def polygon(self, pixels: Doubles, colour: Colour, alpha: float = 1.0) -> None:
         """Paint a polygon given in reference pixels."""

@@ -44,7 +44,7 @@ class Mesh:
     """A body.
 
     Attributes:
-        points: float64 `(V, 3)`, metres.
+        points: float64 `(V, 3)`, metres; in memory all x come first, then all y and z: NumPy likes long rows.
         corners: int64 `(C,)`, the corners of all faces, indices into `points`, counter-clockwise seen from outside.
         sides: int64 `(F,)`, how many corners each face has.
         lamps: the faces that are headlamps, then those that are tail lamps: number and corners.
@@ -151,7 +151,7 @@ class Builder:
         """Return the body."""
         probes = [(f[0], f[len(f) // 3], f[2 * len(f) // 3]) for f in self._faces]
         return Mesh(
-            np.asarray(self._points, np.float64),
+            np.asarray(np.asarray(self._points, np.float64), order="F"),
             np.concatenate(self._faces).astype(np.int64),
             np.asarray([len(face) for face in self._faces], np.int64),
             tuple(
