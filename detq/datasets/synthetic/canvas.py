@@ -52,7 +52,8 @@ class Canvas:
         np.maximum(scaled, -_LIMIT, out=scaled)
         np.minimum(scaled, _LIMIT, out=scaled)
         scaled += 0.5
-        return np.floor(scaled, out=scaled)
+        np.floor(scaled, out=scaled)
+        return np.asarray(scaled)
 
     def polygon(self, pixels: Doubles, colour: Colour, alpha: float = 1.0) -> None:
         """Paint a polygon given in reference pixels."""
