@@ -96,6 +96,8 @@ def test_a_slower_tail_fails_while_the_median_is_as_it_was(name):
     found = judged(Times(before.images, tuple(map(tuple, rows)), before.control_s), before)
     assert found["median"].verdict is Verdict.PASS
     assert found[name].verdict is Verdict.REGRESSION
+    wrong_half_the_time = judged(Times(before.images, tuple(map(tuple, rows)), before.control_s), before, alpha=1.0)
+    assert wrong_half_the_time[name].low > found[name].low
 
 
 def test_times_are_paired_by_image_and_round_and_a_round_that_ended_early_counts_as_far_as_it_went():
@@ -104,3 +106,5 @@ def test_times_are_paired_by_image_and_round_and_a_round_that_ended_early_counts
     assert two.medians(3) == (3.0, 2.0, 3.0)
     assert paired_rounds(two, Times(("a", "b"), ((7.0, 8.0), (9.0, 6.0))), 2) == ((1.0, 2.0, 5.0), (7.0, 8.0, 9.0))
     assert paired_rounds(two, Times(("a", "b", "c"), ((7.0, 8.0, 9.0),)), 3) == ((1.0, 2.0, 3.0), (7.0, 8.0, 9.0))
+    longer, shorter = Times(("a", "b"), ((1.0, 2.0), (3.0, 4.0))), Times(("a", "b"), ((5.0, 6.0), (7.0,)))
+    assert paired_rounds(longer, shorter, 2) == ((1.0, 2.0, 3.0), (5.0, 6.0, 7.0))
