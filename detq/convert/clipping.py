@@ -15,8 +15,9 @@ __all__ = ["clip_polygon", "filled_area_px", "meets_itself"]
 # Pairs of edges looked at together, and the most points for which all pairs are looked at.
 _CHUNK = 256
 _MOST_POINTS = 4000
-# How large areas are drawn that no formula gives.
+# How large areas are drawn that no formula gives, and the longest outline that is worth enlarging.
 _ENLARGED_PX = 512
+_LONGEST_OUTLINE_PX = 1e6
 
 
 def clip_polygon(polygon: Points, size: tuple[int, int]) -> Points:
@@ -55,11 +56,12 @@ def _clip_side(polygon: Points, axis: int, limit: float, sign: float) -> Points:
 def meets_itself(polygon: Points) -> bool:
     """Return whether two edges of a polygon that are no neighbours have a point in common.
 
-    Beyond 4000 points nothing is looked at and the answer is no.
+    Beyond 4000 points nothing is looked at and the answer is yes: what they fill is counted then, which is right
+    whether or not they do.
     """
     count = len(polygon)
     if not 4 <= count <= _MOST_POINTS:
-        return False
+        return count > _MOST_POINTS
     start, end = polygon, np.roll(polygon, -1, axis=0)
     numbers = np.arange(count)
     for at in range(0, count, _CHUNK):
@@ -91,14 +93,16 @@ def filled_area_px(rings: Sequence[Points]) -> float:
     """Return the area that polygons fill together by COCO's rule, in pixels.
 
     What lies inside an even number of times is outside, in one polygon; what lies in several polygons counts once. The
-    area is counted in an enlarged picture.
+    area is counted in an enlarged picture, unless the outlines are so long that drawing it would take minutes.
     """
     from faster_coco_eval.core import mask as coco_mask
 
     points = np.concatenate(rings)
     low = points.min(axis=0)
     longest = float(np.ptp(points, axis=0).max())
-    scale = min(max(_ENLARGED_PX / max(longest, 1e-3), 1.0), 64.0)
+    outline = sum(float(np.abs(ring - np.roll(ring, 1, axis=0)).sum()) for ring in rings)
+    scale = min(_ENLARGED_PX / max(longest, 1e-3), _LONGEST_OUTLINE_PX / max(outline, 1e-3), 64.0)
+    scale = max(scale, 1.0)
     width, height = (int(side) for side in np.ceil(np.ptp(points, axis=0) * scale) + 2)
     runs = coco_mask.frPyObjects([((ring - low) * scale + 1).ravel().tolist() for ring in rings], height, width)
     return float(coco_mask.area(coco_mask.merge(runs))) / scale**2

@@ -55,6 +55,8 @@ def collect(
     for index in range(len(data)):
         reader.read(index)
         progress("annotations", index + 1, len(data))
+    # YOLO's numbers need no list of classes when --map chooses among them.
+    reader.counts.categories = max(reader.counts.categories, len(reader.counts.used))
     if reader.problems and not skip_invalid:
         raise DataError(_list(data.name, reader.problems))
     if not reader.images:

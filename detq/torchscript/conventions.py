@@ -13,6 +13,7 @@ Detectron2's take a resized image in grey levels, BGR by default, and leave post
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -203,6 +204,7 @@ def _argument(module: torch.jit.ScriptModule) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    # TorchScript's messages put the reason last, below the stack.
+    # TorchScript's messages put the reason last, below the stack, often with the error's name before it.
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[-1][:200] if lines else ''}"
+    reason = lines[-1].removeprefix("RuntimeError: ")[:200] if lines else ""
+    return reason if re.match(r"\w+Error: ", reason) else f"{type(error).__name__}: {reason}"

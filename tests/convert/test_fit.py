@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from detq.convert.fit import AREA, BOX, CLIPPED, CROSSING, NUDGED, OPENED, fit
 from detq.datasets.annotations import Annotation, shoelace_px
-from detq.datasets.outlines import encode_mask
+from detq.datasets.outlines import encode_mask, open_ring
 from detq.errors import DataError
 from tests.convert.conftest import oracle_mask
 
@@ -67,6 +67,15 @@ def test_parts_that_overlap_are_not_counted_twice():
     fitted = fit(_drawn(((0, 0), (20, 0), (20, 20), (0, 20)), ((0, 0), (20, 0), (20, 20), (0, 20))), SIZE)
     assert fitted.annotation.area_px == pytest.approx(400, rel=0.01)
     assert fitted.changes == (CROSSING,)
+
+
+def test_a_scribble_of_very_many_points_is_measured_as_it_is_filled():
+    """At the picture's own size: enlarged, twenty megabytes of it would take minutes and gigabytes."""
+    points = np.random.default_rng(0).integers(0, 20, (100_000, 2)).astype(float)
+    points[:2] = (0, 0), (39, 19)
+    fitted = fit(_drawn(points), SIZE)
+    assert fitted.annotation.area_px == oracle_mask([(open_ring(points) + 1).ravel().tolist()], (41, 21)).sum()
+    assert fitted.changes == (OPENED, CROSSING)
 
 
 @pytest.mark.parametrize(("right", "change"), [(40.5, NUDGED), (44, CLIPPED)])
