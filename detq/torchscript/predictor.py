@@ -145,6 +145,8 @@ class TorchScriptPredictor:
         rgb = image if self._options["input_format"] == "RGB" else image[:, :, ::-1]
         fields = self._run(as_tensor(rgb).to(self.device))
         found = as_detections({name: value.detach().cpu() for name, value in fields.items()}, size)
+        numbers = np.isfinite(found.boxes).all(axis=1) & np.isfinite(found.scores)
+        found = found if numbers.all() else found[numbers]
         return Detections(found.boxes, found.scores, found.labels, found.masks, image_size=size)
 
     def _detectron2(self, image: NDArray[np.uint8], size: tuple[int, int]) -> Detections:

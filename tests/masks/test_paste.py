@@ -50,6 +50,14 @@ def test_pasted_masks_are_torchvisions_to_the_pixel(rows, seed, side):
     np.testing.assert_array_equal(paste_masks(probabilities, boxes, SIZE), _torchvision(probabilities, boxes, SIZE))
 
 
+def test_a_probability_of_exactly_the_threshold_belongs_to_the_object():
+    """As in torchvision's evaluation and in Detectron2's."""
+    half, boxes = np.full((1, 28, 28), 0.5, np.float32), np.asarray([[10, 10, 38, 38]], np.float32)
+    pasted = paste_masks(half, boxes, SIZE)
+    np.testing.assert_array_equal(pasted, _torchvision(half, boxes, SIZE))
+    assert pasted[0, 20:28, 20:28].all()
+
+
 @pytest.mark.parametrize("box", [[-50, 10, -20, 30], [100, 10, 130, 30], [10, -80, 30, -40], [10, 95, 30, 120]])
 def test_a_box_outside_the_image_has_an_empty_mask(box):
     """torchvision raises an error there, because its slices do not fit."""

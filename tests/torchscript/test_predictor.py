@@ -333,6 +333,22 @@ def test_what_is_no_number_drops_out_and_the_best_comes_first(tmp_path, bgr):
     assert found.labels.dtype == np.int64
 
 
+class _DivergedDicts(nn.Module):
+    def forward(self, images: list[Tensor]) -> list[dict[str, Tensor]]:
+        boxes, scores = torch.tensor([1.0, 1.0, 8.0, 8.0]).repeat(3, 1), torch.tensor([0.9, float("nan"), 0.7])
+        boxes[0, 2] = float("nan")
+        return [{"boxes": boxes, "scores": scores, "labels": torch.ones(len(boxes), dtype=torch.int64)}]
+
+
+def test_what_is_no_number_drops_out_of_torchvisions_answers_too(tmp_path, bgr):
+    """torchvision keeps such boxes, and nobody could draw them."""
+    with quiet_torchscript():
+        torch.jit.script(_DivergedDicts()).save(str(tmp_path / "diverged.ts"))
+    found = TorchScriptPredictor(tmp_path / "diverged.ts")(bgr)
+    assert found.boxes.tolist() == [[1, 1, 8, 8]]
+    np.testing.assert_allclose(found.scores, [0.7])
+
+
 def test_it_is_part_of_the_api():
     """Imported when it is first used: `import detq` loads no torch."""
     assert detq.TorchScriptPredictor is TorchScriptPredictor
