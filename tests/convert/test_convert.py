@@ -143,6 +143,14 @@ def test_yolo_with_polygons_corners_and_voc_come_in(text_set, tmp_path, to_coco)
     assert open_dataset(tmp_path / "from-corners").classes == ("traffic light",)
 
 
+def test_class_numbers_without_names_count_as_categories(text_set, to_coco):
+    """Which classes there are is known from the labels alone where --map chooses them by number."""
+    _, summary = to_coco(
+        text_set({"a": "0 0.5 0.5 0.5 0.5\n4 0.5 0.5 0.2 0.2\n"}), class_map="car=0,4", allow_unlabelled=True
+    )
+    assert (summary.categories.read, summary.categories.written) == (2, 1)
+
+
 def test_crlf_and_a_byte_order_mark_do_no_harm(via_set, to_coco):
     """Windows writes them."""
     text = json.dumps(via_image(regions=[_car()]), indent=1).replace("\n", "\r\n")

@@ -335,7 +335,10 @@ def test_what_is_no_number_drops_out_and_the_best_comes_first(tmp_path, bgr):
 
 class _DivergedDicts(nn.Module):
     def forward(self, images: list[Tensor]) -> list[dict[str, Tensor]]:
-        boxes, scores = torch.tensor([1.0, 1.0, 8.0, 8.0]).repeat(3, 1), torch.tensor([0.9, float("nan"), 0.7])
+        boxes, scores = (
+            torch.tensor([1.0, 1.0, 8.0, 8.0]).repeat(3 * len(images), 1),
+            torch.tensor([0.9, float("nan"), 0.7]),
+        )
         boxes[0, 2] = float("nan")
         return [{"boxes": boxes, "scores": scores, "labels": torch.ones(len(boxes), dtype=torch.int64)}]
 
