@@ -116,6 +116,8 @@ def test_scores_below_the_threshold_drop_out(exported, bgr):
     assert 0 < len(sure) < len(every)
     assert (sure.scores >= 0.9).all()
     assert len(sure.masks) == len(sure)
+    exact = float(sure.scores[-1])  # of exactly the threshold
+    assert len(TorchScriptPredictor(exported["Traced"], score_threshold=exact)(bgr)) == len(sure)
 
 
 @pytest.mark.parametrize("kind", ["Scripted", "Traced", "torchvision"])
