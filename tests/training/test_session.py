@@ -15,10 +15,12 @@ from safetensors import safe_open
 from detq.datasets.synthetic import traffic_camera
 from detq.errors import DataError, DetqError, OutputError, WeightsError
 from detq.models.build import build_module
+from detq.models.maskrcnn_mobilenet import maskrcnn_mobilenet_v3_large_fpn
 from detq.models.weights import load_model, parse_weights
 from detq.models.zoo import MODELS, find_model
 from detq.training import TrainConfig, parse_source, train
 from detq.training.data import Source, TrainingImages, epoch_order
+from detq.training.freeze import freeze
 from detq.training.learner import Learner
 from detq.training.optimizer import make_optimizer, split_decayed
 from detq.training.precision import Compute, choose_compute, deterministic
@@ -214,6 +216,16 @@ def test_a_frozen_part_comes_out_as_it_went_in(squares, tmp_path):
     changed = {name for name, value in after.items() if not value.equal(before[name])}
     assert changed
     assert {name.partition(".")[0] for name in changed} == {"head"}
+
+
+def test_all_but_mask_leaves_the_whole_mask_branch_to_learn_and_nothing_else(squares, tmp_path):
+    """torchvision's mask head and mask predictor; boxes stay to the bit."""
+    model = "maskrcnn_mobilenet_v3_large_fpn"
+    module = maskrcnn_mobilenet_v3_large_fpn(num_classes=2, weights=None, weights_backbone=None).train()
+    freeze(module, dataclasses.replace(_config(squares, tmp_path / "out"), model=model, freeze="all-but-mask"))
+    learning = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
+    assert learning == {name for name, _ in module.named_parameters() if ".mask_" in name}
+    assert {name.split(".")[1] for name in learning} == {"mask_head", "mask_predictor"}
 
 
 def test_a_part_that_the_model_does_not_have_cannot_be_the_only_one_to_learn(squares, tmp_path):
