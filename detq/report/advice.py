@@ -18,7 +18,7 @@ report's metrics half of the smallest step that its tables show (0.01)."""
 FEWEST_IMAGES = 30
 """A bootstrap knows only what is among the images: with fewer than this its intervals are too narrow."""
 
-MOST_IMAGES = 1_000_000
+MOST_IMAGES = 50_000
 """Beyond this "more images" is no advice."""
 
 
