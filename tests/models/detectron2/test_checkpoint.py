@@ -114,7 +114,7 @@ class Reduced:
         np.zeros(2, [("x", "f4")]),
         np.zeros(2, np.complex64),
     ],
-    ids=str,
+    ids=lambda thing: type(thing).__name__,  # addresses would be other ones in each process
 )
 def test_what_is_neither_plain_nor_an_array_is_refused(tmp_path, thing):
     """Also what could do no harm: the list of what may be there is short."""
