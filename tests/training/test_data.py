@@ -68,6 +68,7 @@ def test_batches_from_a_later_step_are_those_of_the_whole_sequence():
     assert [[s.image_id for s in batch] for batch in whole[4:]] == [[s.image_id for s in batch] for batch in rest]
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more than the cores that pytest-xdist leaves a test
 def test_worker_processes_load_the_same_bytes(squares):
     """Augmented images do not depend on who made them."""
     source = Source(open_dataset(f"{squares}?classes=square"))
