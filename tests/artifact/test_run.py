@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -105,6 +107,18 @@ def test_a_file_that_is_no_variant_of_this_fp32_is_refused(artifact, tmp_path, c
     done = run("--model", MODEL, "--artifact", artifact)
     assert isinstance(done.exception, DetqError)
     assert sentence in str(done.exception)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("photos")
+def test_a_file_of_another_program_needs_the_name_of_its_model(fp32_predictor, tmp_path):
+    """torchvision's own script does not say what it was scripted from, so there is no fp32 to compare it with."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.script(fp32_predictor.module), "theirs.ts")
+    done = run("--artifact", "theirs.ts", "--classes", "car")
+    assert isinstance(done.exception, ArtifactError)
+    assert "theirs.ts: the file does not say which model it was made of; name the one" in str(done.exception)
     assert not (tmp_path / "out").exists()
 
 
