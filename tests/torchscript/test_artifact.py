@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -12,6 +13,7 @@ from detq.cli import app
 from detq.errors import ModelFileError
 from detq.masks import decode_runs
 from detq.torchscript.artifact import open_predictor
+from detq.torchscript.export import _compare
 
 
 def _predict(*arguments):
@@ -93,3 +95,12 @@ def build_masked():
             ]
 
     return Nothing()
+
+
+@pytest.mark.parametrize("changed", [torch.tensor([0.9]), torch.tensor([0.5, 0.5])], ids=["other score", "one more"])
+def test_a_script_that_answers_otherwise_than_the_eager_detector_is_refused(tmp_path, changed):
+    """What was written is read back and compared; the sentence names what differs."""
+    expected = {"boxes": torch.ones(1, 4), "scores": torch.tensor([0.5])}
+    _compare(expected, {**expected, "scores": torch.tensor([0.5005])}, tmp_path / "model.ts")
+    with pytest.raises(ModelFileError, match=r"model\.ts: read back, .* finds other scores .* nothing was written"):
+        _compare({**expected, "scores": changed}, expected, tmp_path / "model.ts")

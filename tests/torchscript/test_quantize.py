@@ -79,6 +79,24 @@ def test_a_linear_layer_that_was_traced_as_addmm_counts_too():
         assert not torch.equal(made(rows), script(rows))
 
 
+def test_a_file_of_which_a_part_would_stay_in_floating_point_is_refused():
+    """A product that is scaled fits no int8 kernel: half of the layers in int8 is not what somebody asked for."""
+
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Linear(3, 3)
+            self.weight, self.bias = nn.Parameter(torch.rand(2, 3)), nn.Parameter(torch.rand(2))
+
+        def forward(self, rows: Tensor) -> Tensor:
+            return torch.addmm(self.bias, self.first(rows), self.weight.t(), alpha=2.0)
+
+    with quiet_torchscript():
+        script = torch.jit.script(Scaled().eval())
+    with pytest.raises(QuantizationError, match=r"model\.ts: 2 linear layers could not all be converted"):
+        quantize_script(script, "model.ts")
+
+
 def test_torchs_own_pass_gives_up_on_torchvisions_detectors_and_ours_does_not(fp32_predictor, int8_predictor, noise):
     """It cannot follow the image list; the rewritten graph scores as the eager recipe does."""
     made = quantize_script(script_detector(fp32_predictor.module), "model.ts")
