@@ -210,6 +210,17 @@ def test_a_study_is_resumed_where_it_stopped_and_refused_on_its_own_calibration(
         study_sensitivity(config("other", calibration=CalibrationChoice("valid", 3)), Progress())
 
 
+def test_calibration_sets_are_judged_on_the_layers_that_static_int8_runs():
+    """Blocks 0 and 1 of the backbone stay in floating point, block 10 and heads do not."""
+    from detq.sensitivity.variance import _static_int8
+
+    layers = {
+        "backbone": ("body.body.0.0", "body.body.1.block.0.0", "body.body.10.block.0.0"),
+        "box_head": ("head.fc6",),
+    }
+    assert _static_int8(layers) == {"backbone": ("body.body.10.block.0.0",), "box_head": ("head.fc6",)}
+
+
 @needs_torchao
 def test_a_study_of_calibration_sets_reports_their_spread_and_goes_on(workplace):
     """One calibration a seed, each its own line; more seeds later keep the ones that are there."""
