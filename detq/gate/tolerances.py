@@ -25,7 +25,8 @@ class Tolerances:
             machine that also does other things differ by 2 to 10 %.
         latency_p90: the same of the 90th percentile.
         latency_p99: the same of the 99th percentile.
-        peak_memory: fraction by which the peak of memory of an image may grow against the saved baseline.
+        peak_memory: fraction by which the peak of memory of an image may grow against the saved baseline. Runs of the
+            same code differed by 30 %: what an allocator holds depends on what ran before.
         int8_stage: the share of a stage's multiply-accumulates in int8 may fall by this against the saved baseline.
         ap: AP and AP50 may fall by this. They are deterministic on one machine; other instruction sets round
             differently.
@@ -48,7 +49,7 @@ class Tolerances:
     latency: float = field(default=0.10, metadata=NOISY)
     latency_p90: float = field(default=0.20, metadata=NOISY)
     latency_p99: float = field(default=0.40, metadata=NOISY)
-    peak_memory: float = field(default=0.20, metadata=NOISY)
+    peak_memory: float = field(default=0.40, metadata=NOISY)
     int8_stage: float = 0.001
     ap: float = 0.005
     metrics: float = 0.01
