@@ -9,6 +9,7 @@ from detq.baseline.entry import Entry
 from detq.baseline.times import common_images
 from detq.gate.decision import look_alpha
 from detq.gate.evidence import Evidence, Verdict, verdict_of
+from detq.gate.exact import bytes_evidence, share_evidence
 from detq.gate.resources import LEAST_PEAK_BYTES
 from detq.gate.saved import judge_saved_latency
 from detq.gate.tolerances import Tolerances
@@ -27,7 +28,9 @@ def compare(  # noqa: D417  # see judge
         same_class: whether both were measured on the same machine class, so that times and memory can be compared.
         alpha: the probability with which the interval of one figure may miss, over all looks.
     """
-    found = [_weights(now, before, tolerances), *_int8(now, before, tolerances, record)]
+    pair = float(now.weight_bytes), float(before.weight_bytes)
+    sizes = bytes_evidence(now.variant, "weight_bytes", "weights", pair, tolerances.weight_bytes)
+    found = [sizes, *_int8(now, before, tolerances, record)]
     if now.weights != before.weights:
         return [*found, _elsewhere(now, f"its weights are {now.weights}, the baseline's were {before.weights}", record)]
     images = common_images(now.images, before.images)
@@ -133,40 +136,17 @@ def _difference(variant: str, name: str, pair: tuple[float, float], tolerance: f
     )
 
 
-def _weights(now: Entry, before: Entry, tolerances: Tolerances) -> Evidence:
-    pair = float(now.weight_bytes), float(before.weight_bytes)
-    change = pair[0] / pair[1] - 1 if pair[1] else float(pair[0] > 0)
-    verdict = verdict_of(change, tolerances.weight_bytes)
-    bad = f"weights {before.weight_bytes:,} → {now.weight_bytes:,} bytes"
-    return Evidence(
-        "weights",
-        "weight_bytes",
-        now.variant,
-        verdict,
-        *pair,
-        change,
-        tolerances.weight_bytes,
-        bad if verdict.fails else "",
-    )
-
-
 def _int8(now: Entry, before: Entry, tolerances: Tolerances, record: str) -> list[Evidence]:
     """Compare the share of the whole, and of each stage that the baseline knows: a stage that is gone runs none."""
-    found = [_share("int8_share", "the arithmetic", (now.int8_share, before.int8_share), now, tolerances.int8_share)]
+    pair, what = (now.int8_share, before.int8_share), "share of the arithmetic in int8"
+    found = [share_evidence(now.variant, "int8_share", what, pair, tolerances.int8_share)]
     for stage, share in before.int8_by_stage.items():
-        pair = now.int8_by_stage.get(stage, 0.0), share
-        found.append(_share(f"int8_share of {stage}", f"{stage}'s arithmetic", pair, now, tolerances.int8_stage))
+        pair, what = (now.int8_by_stage.get(stage, 0.0), share), f"share of {stage}'s arithmetic in int8"
+        found.append(share_evidence(now.variant, f"int8_share of {stage}", what, pair, tolerances.int8_stage))
     if now.int8_by_stage and not before.int8_by_stage:
         detail = _not_there("the share in int8 by stage", record)
         found.append(Evidence("int8", "int8_share by stage", now.variant, Verdict.INCONCLUSIVE, detail=detail))
     return found
-
-
-def _share(name: str, what: str, pair: tuple[float, float], now: Entry, tolerance: float) -> Evidence:
-    change = round(pair[1] - pair[0], 6)
-    verdict = verdict_of(change, tolerance)
-    bad = f"share of {what} in int8 {pair[1]:.2%} → {pair[0]:.2%}"
-    return Evidence("int8", name, now.variant, verdict, *pair, change, tolerance, bad if verdict.fails else "")
 
 
 def _mean(values: Sequence[float]) -> float:

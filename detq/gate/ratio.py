@@ -168,7 +168,7 @@ def _batch_length(values: Doubles) -> int:
     """Return how many consecutive values to take together, so that what is left of their correlation does not matter.
 
     Twice the autocorrelation time: with once, intervals for 5 % still missed 11 % of simulated runs. A time below 1.5
-    is what independent values show by chance, and at least ten batches remain.
+    is what independent values show by chance, and at least `LEAST_BATCHES` remain.
     """
     time = autocorrelation_time(values)
     return 1 if time < 1.5 else max(1, min(math.ceil(2 * time), len(values) // LEAST_BATCHES))

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from detq.gate.decision import decide
-from detq.gate.evidence import Evidence, Verdict, verdict_of
+from detq.gate.evidence import Evidence, Verdict
+from detq.gate.exact import bytes_evidence, share_evidence
 from detq.gate.tolerances import Tolerances
 from detq.gate.trial import Trial
 
@@ -29,17 +30,12 @@ def judge_resources(trial: Trial, tolerances: Tolerances) -> list[Evidence]:
 
 def _bytes(trial: Trial, tolerances: Tolerances) -> list[Evidence]:
     """Compare the weights in memory, and the variant as a file, where both sides say how large that is."""
-    pairs = {"weight_bytes": ("weights", trial.head.weight_bytes, trial.base.weight_bytes)}
-    if trial.head.file_bytes is not None and trial.base.file_bytes is not None:
-        pairs["artifact_bytes"] = ("artifact", trial.head.file_bytes, trial.base.file_bytes)
-    found = []
-    for name, (what, now, before) in pairs.items():
-        change = now / before - 1 if before else float(now > 0)
-        verdict = verdict_of(change, tolerances.weight_bytes)
-        detail = f"{what} {before:,} → {now:,} bytes" if verdict.fails else ""
-        found.append(
-            Evidence("weights", name, trial.variant, verdict, now, before, change, tolerances.weight_bytes, detail)
-        )
+    head, base, most = trial.head, trial.base, tolerances.weight_bytes
+    pair = head.weight_bytes, base.weight_bytes
+    found = [bytes_evidence(trial.variant, "weight_bytes", "weights", pair, most)]
+    if head.file_bytes is not None and base.file_bytes is not None:
+        pair = head.file_bytes, base.file_bytes
+        found.append(bytes_evidence(trial.variant, "artifact_bytes", "artifact", pair, most))
     return found
 
 
@@ -119,10 +115,5 @@ def _int8(trial: Trial, tolerances: Tolerances) -> list[Evidence]:
     pairs = {"int8_share": (trial.head.int8_share, trial.base.int8_share)}
     for stage, before in trial.base.int8_by_stage.items():
         pairs[f"int8_share of {stage}"] = (trial.head.int8_by_stage.get(stage, 0.0), before)
-    found = []
-    for name, (now, before) in pairs.items():
-        change = round(before - now, 6)
-        verdict = verdict_of(change, tolerances.int8_share)
-        detail = f"{name} {before:.2%} → {now:.2%}" if verdict.fails else ""
-        found.append(Evidence("int8", name, trial.variant, verdict, now, before, change, tolerances.int8_share, detail))
-    return found
+    most = tolerances.int8_share
+    return [share_evidence(trial.variant, name, name, pair, most) for name, pair in pairs.items()]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import statistics
 
-from detq.baseline.times import Times, paired_rounds, per_image
+from detq.baseline.times import Times, paired_rounds
 from detq.gate.decision import decide
 from detq.gate.evidence import Evidence, Verdict
 from detq.gate.latency import P99_PAIRS
@@ -75,8 +75,8 @@ def _drift(now: Times, before: Times, images: int, alpha: float) -> Ratio:
     """Return how many times longer the control took than in the baseline; 1, where one of the two had none."""
     if not now.control_s or not before.control_s:
         return NOTHING
-    old = per_image([before.control_s], images)
-    return median_ratio(per_image([now.control_s], images), old, old, alpha)
+    old = before.control_s[:images]
+    return median_ratio(now.control_s[:images], old, old, alpha)
 
 
 def _evidence(  # noqa: PLR0917  # read at two places, both in this module
