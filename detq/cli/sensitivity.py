@@ -82,6 +82,7 @@ def sensitivity_command(
     """
     from detq.engine.choice import write_choice
     from detq.measure.threads import choose_threads
+    from detq.sensitivity.choice import as_document
     from detq.sensitivity.experiment import SensitivityConfig
 
     target = _beside(weights) if choose else None
@@ -105,7 +106,7 @@ def sensitivity_command(
     if target is not None:
         write_choice(target, found.to_json(), result.settings)
     if as_json:
-        print(json.dumps({**result.to_json(), "choice": found.to_json()}, indent=2))
+        print(json.dumps(as_document(result, found), indent=2))
     else:
         _show(result, found, out, target)
 

@@ -20,7 +20,7 @@ from detq.measure.timing import no_collection, variant_order
 from detq.models.stages import STAGES, stage_of
 from detq.predictor import Predictor
 
-__all__ = ["Profile", "StageCost", "VariantCost", "profile_variants"]
+__all__ = ["Profile", "StageCost", "VariantCost", "profile_variants", "stage_medians"]
 
 Image = NDArray[np.uint8]
 
@@ -113,9 +113,7 @@ def profile_variants(
         seed: of the variants' order.
         step: is told how many images are done, those of all passes together.
     """
-    for predictor in predictors.values():
-        for image in images:
-            predictor.prepare(image)
+    _prepare(predictors, images)
     work = {name: _count_work(predictor, images) for name, predictor in predictors.items()}
     limits: dict[int, dict[str, float]] = {}
     costs: list[VariantCost] = []
@@ -126,6 +124,30 @@ def profile_variants(
         reference = timed[next(iter(predictors))]
         costs += [_cost((name, count), timed[name], reference, work[name], limits[count]) for name in predictors]
     return Profile(len(images), limits, tuple(costs))
+
+
+def stage_medians(
+    predictors: Mapping[str, Predictor],
+    images: Sequence[Image],
+    *,
+    seed: int = 0,
+    step: Callable[[int], None] = lambda _done: None,
+) -> dict[str, dict[str, float]]:
+    """Return the median milliseconds of every stage of every variant, timed as `profile_variants` does.
+
+    Nothing is counted, and the machine's limits are not measured. Args as there; threads are those of now.
+    """
+    _prepare(predictors, images)
+    found = {name: _spent(timed) for name, timed in _time(predictors, images, seed, step).items()}
+    return {
+        name: {stage: statistics.median(values) for stage, values in spent.items()} for name, spent in found.items()
+    }
+
+
+def _prepare(predictors: Mapping[str, Predictor], images: Sequence[Image]) -> None:
+    for predictor in predictors.values():
+        for image in images:
+            predictor.prepare(image)
 
 
 def _from(base: int, step: Callable[[int], None], done: int) -> None:
@@ -196,10 +218,7 @@ def _cost(
     work: _Work,
     limits: Mapping[str, float],
 ) -> VariantCost:
-    spent: dict[str, list[float]] = defaultdict(list)
-    for one in timed:
-        for stage, elapsed_ms in one.stages.items():
-            spent[stage].append(elapsed_ms)
+    spent = _spent(timed)
     mean_ms = statistics.fmean(one.elapsed_ms for one in timed)
     gmacs = sum(work.gmacs.values())
     proposals = [one.proposals for one in timed if one.proposals is not None]
@@ -217,6 +236,15 @@ def _cost(
         if len(spent) > 1
         else {},
     )
+
+
+def _spent(timed: Sequence[_Timed]) -> dict[str, list[float]]:
+    """Return the milliseconds of each stage, of every image."""
+    spent: dict[str, list[float]] = defaultdict(list)
+    for one in timed:
+        for stage, elapsed_ms in one.stages.items():
+            spent[stage].append(elapsed_ms)
+    return spent
 
 
 def _stage_cost(

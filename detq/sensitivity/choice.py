@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from detq.sensitivity.result import Sensitivity
 from detq.sensitivity.trials import Trial
 
-__all__ = ["BUDGET", "Choice", "choose", "further_trials"]
+__all__ = ["BUDGET", "Choice", "as_document", "choose", "further_trials"]
 
 BUDGET = 0.002
 """The loss of AP that a stage may cost by itself before mixed_int8 leaves it in floating point."""
@@ -85,6 +86,11 @@ def choose(study: Sensitivity) -> Choice:
         loss={stage: round(loss, 4) for stage, loss in losses.items()},
         slower=slower,
     )
+
+
+def as_document(study: Sensitivity, choice: Choice) -> dict[str, Any]:
+    """Return the content of `sensitivity.json`."""
+    return {**study.to_json(), "choice": choice.to_json()}
 
 
 def _without(study: Sensitivity, parts: list[str]) -> Trial:

@@ -8,7 +8,7 @@ from typing import Any
 
 from detq.files import write_json, write_text
 from detq.runner import Progress
-from detq.sensitivity.choice import Choice, choose, further_trials
+from detq.sensitivity.choice import Choice, as_document, choose, further_trials
 from detq.sensitivity.plot import draw_sensitivity
 from detq.sensitivity.result import Sensitivity
 from detq.sensitivity.session import Journal, Opened, StudyConfig, open_study
@@ -50,7 +50,7 @@ def study_sensitivity(config: SensitivityConfig, progress: Progress) -> tuple[Se
         if config.times:
             result = replace(result, times=stage_times(opened, choose(result).keep, progress))
     choice = choose(result)
-    write_json(config.out / RESULT, {**result.to_json(), "choice": choice.to_json()})
+    write_json(config.out / RESULT, as_document(result, choice))
     write_text(config.out / REPORT, "\n".join(table.to_markdown() for table in result.tables()))
     draw_sensitivity(result, config.out / PICTURE)
     return result, choice

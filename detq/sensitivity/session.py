@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 from detq.datasets import open_dataset
 from detq.engine.calibration import Calibration, CalibrationChoice, missing
 from detq.errors import DetqError, QuantizationError
-from detq.files import file_sha256, write_text
+from detq.files import write_text
 from detq.measure.threads import pinned_threads
 from detq.models.weights import LoadedModel, WeightsSource, load_model, parse_weights
 from detq.models.zoo import find_model
@@ -88,7 +88,7 @@ class Opened:
         settings: dict[str, Any] = {
             "model": self.config.model,
             "weights": self.source.describe(),
-            "weights_sha256": None if self.source.path is None else file_sha256(Path(self.source.path)),
+            "weights_sha256": self.source.hash_path(),
             "data": self.view.name,
             "data_identity": self.view.identity(),
             "images": len(self.view),

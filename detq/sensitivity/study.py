@@ -74,7 +74,6 @@ class Study:
             self._stages = {stage: _simulate(one) for stage, one in seen.items()}
         self.layers = {stage: one.simulated.layers for stage, one in self._stages.items()}
         self._features: dict[int, tuple[Tensor, ...]] = {}
-        self._error = _Error()
         self._float = stages["backbone"]
 
     def judge(self, active: Mapping[str, tuple[str, ...]], step: Step) -> dict[str, float]:
@@ -85,9 +84,10 @@ class Study:
             as a share of the root mean square of fp32's: it tells small harm from none, which AP of some hundred images
             cannot.
         """
-        self._error = _Error()
-        found = coco_evaluate(self.detect(active, step), self._view.truths(), self._view.classes)
-        return {"AP": found.AP or 0.0, "AP50": found.AP50 or 0.0, "error": self._error.relative()}
+        error = _Error()
+        detections = self._detect(active, step, error)
+        found = coco_evaluate(detections, self._view.truths(), self._view.classes)
+        return {"AP": found.AP or 0.0, "AP50": found.AP50 or 0.0, "error": error.relative()}
 
     def detect(self, active: Mapping[str, tuple[str, ...]], step: Step) -> list[Detections]:
         """Return what is found in each image with these layers in int8 and the rest in fp32, biases corrected.
@@ -96,10 +96,17 @@ class Study:
             active: paths of layers, by stage.
             step: is told the number of images done.
         """
+        return self._detect(active, step, None)
+
+    def _detect(self, active: Mapping[str, tuple[str, ...]], step: Step, error: _Error | None) -> list[Detections]:
+        """Do so; where there is an `error` to add to, run the fp32 backbone beside one in int8."""
         with torch.inference_mode(mode=False), torch.no_grad():
             dense: dict[str, Dense] = {stage: self._quantized(stage, paths) for stage, paths in active.items()}
         replay = _Replay(self._float, self._features)
-        dense["backbone"] = _Compared(dense["backbone"], replay, self._error) if "backbone" in dense else replay
+        if "backbone" not in dense:
+            dense["backbone"] = replay
+        elif error is not None:
+            dense["backbone"] = _Compared(dense["backbone"], replay, error)
         detector = self._programs.detector_with(dense)
         found: list[Detections] = []
         for index in range(len(self._view)):

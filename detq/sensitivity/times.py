@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from detq.engine.build import build_staged
-from detq.measure.profile import profile_variants
+from detq.measure.profile import stage_medians
 from detq.measure.threads import pinned_threads
 from detq.predictor import Predictor
 from detq.quantization.plan import DENSE_STAGES, Plan, StageRule
@@ -51,8 +51,7 @@ def stage_times(opened: Opened, keep: Sequence[str], progress: Progress) -> dict
             for name, plan in plans.items()
         }
         progress.begin("timing stages in bf16 and int8", len(images))
-        profile = profile_variants(predictors, images, threads=[opened.config.threads], step=progress.step)
+        found = stage_medians(predictors, images, step=progress.step)
         progress.end()
-    found = {cost.variant: cost.stages for cost in profile.variants}
     stages = [stage for stage in DENSE_STAGES if stage in found["int8"]]
-    return {stage: {name: found[name][stage].median_ms for name in plans} for stage in stages}
+    return {stage: {name: found[name][stage] for name in plans} for stage in stages}
