@@ -25,7 +25,7 @@ from detq.engine.calibration import Calibration, CalibrationChoice
 from detq.engine.compiled import Compiled, PerShape
 from detq.engine.detector import StagedDetector
 from detq.errors import ArtifactError, UnsupportedError
-from detq.files import atomic_path, file_sha256
+from detq.files import atomic_path
 from detq.model_files import Exported
 from detq.predictor import Predictor, build_predictor
 from detq.quantization.plan import DENSE_STAGES
@@ -145,7 +145,7 @@ def _describe(
         weights=Weights(
             source.kind,
             source.describe(),
-            None if source.path is None else file_sha256(Path(source.path)),
+            source.hash_path(),
             source.seed,
             predictor.fp32_weight_bytes,
             sum(package.work.weight_bytes for _, number, package in packages if number == 0),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,10 +100,13 @@ def sentences(measured: Sequence[Measured]) -> list[str]:
     """Return what each version does not offer, with the reason, and what warns that it will go."""
     found = [f"{item.title} ({item.name}): {item.broken}" for item in measured if item.broken]
     for variant in _all(measured):
-        without = [item for item in measured if variant not in item.variants and not item.broken]
-        for item in without:
-            again = "no longer offers" if _earlier(measured, item, variant) else "does not offer"
-            found.append(f"{item.title} {again} {variant}: {_row(measured, item, variant)['not_offered']}")
+        seen = False
+        for item in measured:
+            if variant in item.variants:
+                seen = True
+            elif not item.broken:
+                again = "no longer offers" if seen else "does not offer"
+                found.append(f"{item.title} {again} {variant}: {_row(measured, item, variant)['not_offered']}")
     for item in measured:
         for name, feature in item.features.items():
             if not feature["works"]:
@@ -111,15 +114,6 @@ def sentences(measured: Sequence[Measured]) -> list[str]:
             elif feature["warns"]:
                 found.append(f"{item.title} still has {name}, and warns: {feature['warns']}")
     return found
-
-
-def _earlier(measured: Iterable[Measured], item: Measured, variant: str) -> bool:
-    for other in measured:
-        if other is item:
-            return False
-        if variant in other.variants:
-            return True
-    return False
 
 
 def _cell(row: Mapping[str, Any]) -> str:

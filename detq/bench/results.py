@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -61,8 +62,9 @@ class Recorded:
     looks: dict[str, int] = field(default_factory=dict)
     peak_bytes: dict[str, int | None] = field(default_factory=dict)
 
+    @cached_property
     def digests(self) -> tuple[str, ...]:
-        """Return `image_digest` of each image."""
+        """`image_digest` of each image, once all are there."""
         return tuple(image_digest(*pair) for pair in zip(self.image_ids, self.truths, strict=True))
 
     def times(self, recipe: str) -> Times:
@@ -70,7 +72,7 @@ class Recorded:
         rounds = self.rounds_ms[recipe]
         control = per_image(self.control_ms[: len(rounds)], len(self.image_ids)) if self.control_ms else ()
         seconds = tuple(tuple(value / 1e3 for value in row) for row in rounds)
-        return Times(self.digests(), seconds, tuple(value / 1e3 for value in control))
+        return Times(self.digests, seconds, tuple(value / 1e3 for value in control))
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +145,7 @@ def summarize(recorded: Recorded) -> dict[str, dict[str, Any]]:
     meaningful = all(getattr(item, "meaningful", True) for item in recorded.predictors.values())
     accuracy = evaluate(recorded.detections, recorded.truths, classes) if meaningful else {}
     chosen = choose_report_class(classes) if meaningful else None
-    images = list(recorded.digests())
+    images = list(recorded.digests)
     total = len(images)
     counts = sorted({*range(AP_STEP, total, AP_STEP), total})
     return {

@@ -12,7 +12,7 @@ from detq.engine.calibration import CalibrationChoice, missing
 from detq.errors import DetqError, UnknownNameError, unknown_name
 from detq.gate.tolerances import Tolerances, tolerances_from
 from detq.models.weights import parse_weights
-from detq.models.zoo import MODELS, find_model
+from detq.models.zoo import MODELS, PACKAGED_MODELS, find_model
 from detq.variants import Variant, variants_of
 
 __all__ = [
@@ -204,7 +204,7 @@ def choose_models(text: str | None, project: Project) -> tuple[str, ...]:
         UnknownNameError: no such model; the message offers close matches.
     """
     if text is None:
-        return project.models or tuple(model.name for model in MODELS if model.packaged)
+        return project.models or PACKAGED_MODELS
     if text.strip() == "all":
         return tuple(dict.fromkeys([*_with_weights(), *(project.models or ())]))
     names = dict.fromkeys(name.strip() for name in text.split(",") if name.strip())

@@ -52,6 +52,10 @@ class WeightsSource:
             return "torchvision COCO_V1"
         return f"{self.kind}: {' + '.join(path.name for path in self.paths)}" if self.paths else self.kind
 
+    def hash_path(self) -> str | None:
+        """Return the SHA-256 of the file at `path`, in hexadecimal digits, or None without one."""
+        return None if self.path is None else file_sha256(Path(self.path))
+
     @property
     def paths(self) -> tuple[Path, ...]:
         """All files that the parameters are in."""

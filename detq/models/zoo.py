@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from detq.errors import unknown_name
 
-__all__ = ["CHECKPOINT", "DEFAULT_MODEL", "MASK_CHECKPOINT", "MODELS", "ModelSpec", "find_model"]
+__all__ = ["CHECKPOINT", "DEFAULT_MODEL", "MASK_CHECKPOINT", "MODELS", "PACKAGED_MODELS", "ModelSpec", "find_model"]
 
 DEFAULT_MODEL = "fasterrcnn_mobilenet_v3_large_fpn"
 """What commands take where nothing says which."""
@@ -131,6 +131,9 @@ MODELS: tuple[ModelSpec, ...] = (
     _detectron2("detectron2_fasterrcnn_resnet50_fpn", "faster_rcnn_R_50_FPN_3x"),
     _detectron2("detectron2_fasterrcnn_resnet101_fpn", "faster_rcnn_R_101_FPN_3x"),
 )
+
+PACKAGED_MODELS = tuple(spec.name for spec in MODELS if spec.packaged)
+"""The models that come with weights."""
 
 _BY_NAME: Mapping[str, ModelSpec] = MappingProxyType({spec.name: spec for spec in MODELS})
 if len(_BY_NAME) != len(MODELS):

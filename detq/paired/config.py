@@ -11,7 +11,7 @@ from pathlib import Path
 from detq.engine.calibration import CalibrationChoice
 from detq.errors import DetqError
 from detq.gate.tolerances import Tolerances
-from detq.models.zoo import DEFAULT_MODEL, MODELS, find_model
+from detq.models.zoo import DEFAULT_MODEL, PACKAGED_MODELS, find_model
 
 __all__ = ["GateConfig", "absolute_data", "may_have_masks", "models_of", "seconds_of"]
 
@@ -89,8 +89,7 @@ def models_of(names: Sequence[str]) -> tuple[str, ...]:
     Raises:
         UnknownNameError: no such model; the message offers close matches.
     """
-    packaged = [model.name for model in MODELS if model.packaged]
-    every = [name for given in names for name in (packaged if given == PACKAGED else [find_model(given).name])]
+    every = [name for given in names for name in (PACKAGED_MODELS if given == PACKAGED else [find_model(given).name])]
     return tuple(dict.fromkeys(every))
 
 

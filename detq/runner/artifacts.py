@@ -116,7 +116,7 @@ def check_artifacts(artifacts: Mapping[str, ArtifactFile], reference: Predictor)
 def _check_weights(file: ArtifactFile, reference: Predictor) -> None:
     theirs, ours = file.predictor.weights, reference.weights
     if theirs.sha256 is not None:
-        same = ours.path is not None and file_sha256(Path(ours.path)) == theirs.sha256
+        same = ours.hash_path() == theirs.sha256
     elif theirs.kind in {"random", "coco"}:
         same = (theirs.kind, theirs.seed) == (ours.kind, ours.seed)
     else:

@@ -13,7 +13,6 @@ from torch import Tensor
 
 import detq
 from detq.errors import ModelFileError, UnsupportedError
-from detq.files import file_sha256
 from detq.model_files import Exported
 from detq.predictor import Predictor, build_predictor
 from detq.quantization.script_layers import count_script_work, layers_of
@@ -114,7 +113,7 @@ def _describe(variant: Variant, predictor: Predictor) -> dict[str, Any]:
         "recipe": "torchscript_fp32" if recipe == "fp32" else f"torchscript_{recipe}",
         "classes": list(predictor.classes),
         "weights": source.describe(),
-        "weights_sha256": None if source.path is None else file_sha256(Path(source.path)),
+        "weights_sha256": source.hash_path(),
         "meaningful": predictor.meaningful,
         "fp32_weight_bytes": predictor.fp32_weight_bytes,
         "input": {
