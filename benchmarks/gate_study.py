@@ -125,10 +125,10 @@ def measure(clone: Path, setting: str, name: str, run: int, commit: str) -> dict
     elif kind.file and not kind.benchmark:
         change(clone, kind, stage)
     default_tolerances(clone)
-    loaded = kind.loaded and run % 2 == 1
+    loaded, busy = kind.loaded and run % 2 == 1, os.getloadavg()[0]
     with neighbour(loaded):
         found = skipped(clone, kind) if kind.benchmark else gate(clone, setting, kind, run)
-    return {"stage": stage, "loaded": loaded, "seconds": time.monotonic() - begun, **found}
+    return {"stage": stage, "loaded": loaded, "busy": busy, "seconds": time.monotonic() - begun, **found}
 
 
 def default_tolerances(clone: Path) -> None:
