@@ -71,8 +71,8 @@ def sensitivity_command(
     time the stages are compiled in bf16 and in int8. Use images that are neither those of --calibration nor those that
     you report on. A few thousandths are chance with a hundred images; the error of the feature maps is not.
 
-    What mixed_int8 should run follows: int8 in each stage that loses at most 0.002 of AP by it and is faster in it. A
-    backbone that loses more is tried without its worst block in int8, without its two worst, and so on.
+    What mixed_int8 should run follows: int8 in each stage that loses at most 0.002 of AP by it and takes no longer in
+    it. A backbone that loses more is tried without its worst block in int8, without its two worst, and so on.
 
         detq sensitivity --data "synthetic:traffic?n=60&seed=100" --out sensitivity
 

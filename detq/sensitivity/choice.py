@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from detq.sensitivity.result import Sensitivity
 from detq.sensitivity.trials import Trial
 
-__all__ = ["BUDGET", "Choice", "as_document", "choose", "further_trials"]
+__all__ = ["BUDGET", "SAME_TIME", "Choice", "as_document", "choose", "further_trials"]
 
 BUDGET = 0.002
 """The loss of AP that a stage may cost by itself before mixed_int8 leaves it in floating point."""
+
+SAME_TIME = 0.05
+"""By which share int8 may take longer than bf16: its weights are half as large, and it does not need a CPU with bf16."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Choice:
         bf16: the other stages.
         keep: of the backbone in int8, the blocks that stay in floating point.
         loss: of AP by stage, alone in int8; of the backbone without what is kept.
-        slower: stages of `bf16` that would keep AP in int8, and are no faster in it than in bf16 here.
+        slower: stages of `bf16` that would keep AP in int8, and take longer in it than in bf16 here.
     """
 
     int8: list[str]
@@ -39,7 +42,7 @@ class Choice:
 
     def __str__(self) -> str:
         kept = f" (but {', '.join(self.keep)})" if self.keep else ""
-        slower = f"; {', '.join(self.slower)} would be no faster in int8" if self.slower else ""
+        slower = f"; {', '.join(self.slower)} would be slower in int8" if self.slower else ""
         named = [stage + kept * (stage == "backbone") for stage in self.int8]
         return f"{', '.join(named) or 'nothing'} in int8, {', '.join(self.bf16) or 'nothing'} in bf16{slower}"
 
@@ -65,7 +68,7 @@ def choose(study: Sensitivity) -> Choice:
 
     A stage does if it loses at most `BUDGET` of AP by itself; of the backbone blocks may be left out for that (see
     `further_trials`). Of those stages the costliest are taken back until all of them together lose at most twice that,
-    as far as single losses tell, and so are those that were measured to be no faster than in bf16.
+    as far as single losses tell, and so are those that were measured to be slower than in bf16 by `SAME_TIME`.
     """
     losses = {stage: study.loss(Trial("only", stage)) for stage in study.stages}
     keep: list[str] = []
@@ -77,7 +80,7 @@ def choose(study: Sensitivity) -> Choice:
     kept = sorted((stage for stage in losses if losses[stage] <= BUDGET), key=lambda stage: losses[stage])
     while kept and sum(max(losses[stage], 0.0) for stage in kept) > 2 * BUDGET:
         kept.pop()
-    slower = [stage for stage in kept if study.times and study.times[stage]["int8"] >= study.times[stage]["bf16"]]
+    slower = [stage for stage in kept if study.times and _slower(study.times[stage])]
     int8 = [stage for stage in study.stages if stage in kept and stage not in slower]
     return Choice(
         int8=int8,
@@ -91,6 +94,10 @@ def choose(study: Sensitivity) -> Choice:
 def as_document(study: Sensitivity, choice: Choice) -> dict[str, Any]:
     """Return the content of `sensitivity.json`."""
     return {**study.to_json(), "choice": choice.to_json()}
+
+
+def _slower(times_ms: Mapping[str, float]) -> bool:
+    return times_ms["int8"] > (1 + SAME_TIME) * times_ms["bf16"]
 
 
 def _without(study: Sensitivity, parts: list[str]) -> Trial:
