@@ -140,9 +140,9 @@ def _measure(
         ]
         done = subprocess.run(command, stdout=sys.stderr, check=False)  # noqa: S603  # the user named it
         variants = _variants(folder / "bench.json")
-        lacking = {id_: why for id_, why in _failures(folder / "junit.xml") if id_ not in variants}
+        failed = dict(_failures(folder / "junit.xml"))
     broken = "" if variants else f"pytest measured nothing and exited with {done.returncode}"
-    return Measured(environment.name, probe["versions"], probe["features"], variants, lacking, broken)
+    return Measured(environment.name, probe["versions"], probe["features"], variants, failed, broken)
 
 
 def _variants(path: Path) -> dict[str, dict[str, Any]]:

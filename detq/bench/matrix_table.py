@@ -26,7 +26,7 @@ class Measured:
         versions: of Python, torch and what belongs to it.
         features: what `detq.bench.features.try_features` found.
         variants: what was measured, by variant id, as in `bench.json`.
-        lacking: why a variant was not measured, by its id.
+        lacking: why a variant was not measured, by its id; it may name variants of which another benchmark passed.
         broken: why nothing was measured, or nothing.
     """
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import configparser
 import json
+import sys
 import warnings
 from pathlib import Path
 
+import pytest
 import torch
 
 from detq.bench.features import FEATURES, try_features, versions
@@ -51,6 +53,14 @@ def test_the_table_compares_speed_ups_with_the_first_version_that_has_the_varian
     assert document["environments"][1]["variants"]["m-b"] == {"not_offered": "torch.ao.quantization is gone"}
 
 
+def test_the_variants_of_a_model_stand_together_and_notes_are_no_html():
+    """Also one that only a later version has; a message may quote a type in angle brackets."""
+    first, second = version("1", {"m-fp32": info(), "n-fp32": info()}), version("2", {"m-fp32": info(), "m-a": info()})
+    lines = as_markdown([first, second], ["no <built-in f>"]).splitlines()
+    assert [line.split()[1] for line in lines if line.startswith("| ") and "AP" in line] == ["m-fp32", "m-a", "n-fp32"]
+    assert "- no &lt;built-in f>" in lines
+
+
 def test_what_a_version_lost_what_it_never_had_and_what_will_go_are_sentences():
     """And where nothing ran, nothing is said to be lost."""
     notes = as_json([OLD, NEW, version("3.0", {}, broken="pytest measured nothing")], [])["notes"]
@@ -74,6 +84,72 @@ def test_environments_that_are_not_there_are_named_with_the_command_that_makes_t
     assert main(["a", "--benchmarks", "none"]) == 2
     assert "--benchmarks none: expected a folder of benchmarks" in capsys.readouterr().err
     assert parse_environment("tests=torch", tmp_path).python.parent.parent == tmp_path / "torch"
+
+
+STAND_IN = """#!{python} -SE
+# Answers as an environment's interpreter would: to the probe of features, then to pytest.
+import json, os, sys
+here = os.path.dirname(os.path.abspath(__file__))
+answers = json.load(open(os.path.join(here, "answers.json")))
+with open(os.path.join(here, "asked"), "a") as asked:
+    print(*sys.argv[1:], file=asked)
+if sys.argv[-1].endswith("features.py"):
+    print(json.dumps({{"versions": answers["versions"], "features": {{}}}}))
+else:
+    out = next(word for word in sys.argv if word.startswith("--detq-report=")).partition("=")[2]
+    if answers["variants"]:
+        json.dump({{"variants": answers["variants"]}}, open(os.path.join(out, "bench.json"), "w"))
+    with open(os.path.join(out, "junit.xml"), "w") as junit:
+        junit.write("<a><testcase name='t[m-b]'><failure message='Failed: too slow'/></testcase>"
+                    "<testcase name='t[m-c]'><skipped message='no c here'/></testcase></a>")
+"""
+
+
+@pytest.fixture
+def environment(tmp_path, monkeypatch):
+    """Makes an environment that measures what it is told to; gives the folder of its interpreter."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "benchmarks").mkdir()
+
+    def make(name, variants, **versions):
+        folder = tmp_path / ".tox" / name / "bin"
+        folder.mkdir(parents=True)
+        answers = {"versions": {"torch": "2.9", "torchao": "0.1"} | versions, "variants": variants}
+        (folder / "answers.json").write_text(json.dumps(answers), encoding="utf-8")
+        (folder / "python").write_text(STAND_IN.format(python=sys.executable), encoding="utf-8")
+        (folder / "python").chmod(0o755)
+        return folder
+
+    return make
+
+
+def test_each_version_is_measured_once_with_its_own_interpreter_and_pytests_options(environment, capfd):
+    """Another torchao is another version. A failed benchmark beside a measured one does not make a variant lacking."""
+    measured = {"m-fp32": info(), "m-b": info(2.0)}
+    old, twin = environment("old", measured), environment("twin", measured)
+    environment("new", {"m-fp32": info()}, torchao="0.2")
+    assert main(["old", "twin", "new", "--json", "--images=3", "-k", "m-"]) == 0
+    said = json.loads(capfd.readouterr().out)
+    assert [item["name"] for item in said["environments"]] == ["old", "new"]
+    assert "twin has the versions of old, which stands for both" in said["notes"]
+    assert "not_offered" not in said["environments"][0]["variants"]["m-b"]
+    assert said["environments"][1]["variants"]["m-b"] == {"not_offered": "too slow"}
+    assert "torch 2.9 (old)" not in " ".join(said["notes"])
+    probed, ran = (old / "asked").read_text(encoding="utf-8").splitlines()
+    assert probed.startswith("-P "), "modules beside the probe must not stand in for others of the same name"
+    assert ran.startswith("-m pytest benchmarks --benchmark-enable -q --detq-images=3")
+    assert ran.endswith("-k m-")
+    assert len((twin / "asked").read_text(encoding="utf-8").splitlines()) == 1
+
+
+def test_a_version_that_measured_nothing_is_told_and_fails_the_command(environment, capfd):
+    """However many others did."""
+    environment("good", {"m-fp32": info()})
+    environment("bad", {}, torch="2.14")
+    assert main(["good", "bad"]) == 1
+    said = capfd.readouterr().out
+    assert "! torch 2.14 (bad): pytest measured nothing and exited with 0" in said
+    assert "not measured" in said
 
 
 def test_the_tox_environment_names_every_environment_of_the_matrix():
@@ -108,14 +184,18 @@ def test_what_torch_offers_is_found_by_trying():
     def warn():
         warnings.warn("f will go\nsoon", FutureWarning, stacklevel=1)
 
+    def deprecate():
+        warnings.warn("g is deprecated", DeprecationWarning, stacklevel=1)
+
     def fail():
         raise RuntimeError("no such operator\nat line 3")
 
     name = "torch.ops.quantized.linear_dynamic"
-    found = try_features({name: FEATURES[name], "going": warn, "gone": fail})
+    found = try_features({name: FEATURES[name], "going": warn, "old": deprecate, "gone": fail})
     assert found == {
         name: {"works": True, "why": "", "warns": ""},
         "going": {"works": True, "why": "", "warns": "f will go"},
+        "old": {"works": True, "why": "", "warns": "g is deprecated"},
         "gone": {"works": False, "why": "RuntimeError: no such operator", "warns": ""},
     }
     assert versions()["torch"] == torch.__version__

@@ -84,3 +84,6 @@ def test_what_a_model_does_not_need_of_its_share_is_left_to_the_next(run):
     _, _, budget = run(lambda *_: False, 20, models=2)
     budget.begin()
     assert budget.left() == 18
+    first = Budget(20, 2, Clock())
+    first.begin()
+    assert first.left() == 10, "no more than its share, as nobody knows what the second will need"

@@ -29,6 +29,20 @@ def test_the_reference_stays_as_it_was():
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
+def test_the_engine_is_what_it_was_also_after_an_error():
+    """A user's own quantized module may be packed for another one."""
+    before = torch.backends.quantized.engine
+    other = next(name for name in torch.backends.quantized.supported_engines if name not in {before, "none"})
+
+    def fail():
+        with dynamic_int8.quantized_engine(other):
+            raise QuantizationError(torch.backends.quantized.engine)
+
+    with pytest.raises(QuantizationError, match=other):
+        fail()
+    assert torch.backends.quantized.engine == before
+
+
 def test_fp32_is_the_module_itself():
     """Nothing is folded or copied, so that "fp32" means torchvision's module."""
     module = nn.Linear(2, 2)

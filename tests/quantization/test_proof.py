@@ -77,6 +77,7 @@ def test_a_quantized_layer_counts_as_many_as_the_layer_it_replaces():
     before, after = prove(Tiny(), IMAGE, quantizes=False), prove(dynamic_int8.apply(Tiny()), IMAGE, quantizes=True)
     assert after.total_macs == before.total_macs
     assert after.int8_macs == before.macs_by_stage["fc"]
+    assert after.share == 40 / (6 * 8 * 6 * 9 + 6 * 8 * 6 * 4 * 4 + 40)
 
 
 def test_a_recipe_that_promises_int8_and_converts_nothing_raises():
