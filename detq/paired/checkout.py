@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +14,10 @@ from pathlib import Path
 from detq.errors import DetqError
 
 __all__ = ["Tree", "base_tree", "head_tree"]
+
+
+INHERITED = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR"})
+"""What git tells its hooks: with it, checking out a commit elsewhere would overwrite the index of the working tree."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +51,8 @@ def head_tree(folder: Path) -> Tree:
     done = _git(folder, "rev-parse", "--show-toplevel")
     if done.returncode:
         raise DetqError(
-            f"detq gate: expected to be started inside a git repository, {folder} is in none; go to the folder of the "
-            "code that is to be compared"
+            f"detq gate: expected to be started inside a git repository, {folder} is in none that git would open "
+            f"({_first_line(done.stderr)}); go to the folder of the code that is to be compared"
         )
     return Tree(Path(done.stdout.strip()).resolve(), folder, "the working tree")
 
@@ -58,6 +64,8 @@ def base_tree(head: Tree, ref: str) -> Iterator[Tree]:
     Raises:
         DetqError: no such commit, it lacks head's folder, or git cannot check it out.
     """
+    if not ref.strip():
+        raise DetqError("--base: expected a commit, branch or tag, got an empty name; name what to compare with")
     found = _git(head.top, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
     if found.returncode:
         raise DetqError(
@@ -76,22 +84,40 @@ def base_tree(head: Tree, ref: str) -> Iterator[Tree]:
                 raise DetqError(f"--base {ref}: the commit has no folder {head.folder.relative_to(head.top)}")
             yield Tree(top, folder, commit[:10])
         finally:
-            _git(head.top, "worktree", "remove", "--force", str(top))
+            # Twice, because what is left of an interrupted checkout is locked.
+            _git(head.top, "worktree", "remove", "--force", "--force", str(top))
 
 
 def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["git", *arguments]
     try:
-        return subprocess.run(  # noqa: S603  # the user's own git
-            ["git", *arguments],  # noqa: S607
+        process = subprocess.Popen(  # noqa: S603  # the user's own git
+            command,
             cwd=folder,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
+            errors="surrogateescape",
+            env={name: value for name, value in os.environ.items() if name not in INHERITED},
             # Ctrl-C is for this process: git must not stop in the middle of cleaning up.
             start_new_session=True,
         )
     except FileNotFoundError:
         raise DetqError("detq gate: expected git to be installed, there is no such command; install it") from None
+    with process:
+        try:
+            said, complained = process.communicate()
+        except BaseException:
+            # Asked to stop, it removes what it has checked out; killed, it would leave that behind.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, said, complained)
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0] or "it said nothing"
 
 
 def _last_line(text: str) -> str:

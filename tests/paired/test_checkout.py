@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
 import subprocess
 
 import pytest
@@ -30,12 +32,46 @@ def test_the_commit_is_checked_out_beside_the_working_tree_and_gone_afterwards(r
     assert worktrees(repository) == 1
 
 
+def test_a_checkout_that_is_interrupted_leaves_nothing(repository, monkeypatch):
+    """A large one takes a while, and git locks what it has not finished."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    slow = {"COUNT": "1", "KEY_0": "filter.slow.smudge", "VALUE_0": "sleep 30; cat"}
+    for name, value in slow.items():
+        monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
+    (repository / ".git" / "info" / "attributes").write_text("*.py filter=slow\n")
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.4)
+        with pytest.raises(KeyboardInterrupt):
+            base_tree(head_tree(repository), "main").__enter__()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        (repository / ".git" / "info" / "attributes").unlink()
+    assert worktrees(repository) == 1
+
+
+def test_a_hooks_own_index_stays_as_it_is(repository, tmp_path, monkeypatch):
+    """`git commit -a` names one to its hooks; checking out another commit must not write it."""
+    index = tmp_path / "index"
+    shutil.copy(repository / ".git" / "index", index)
+    monkeypatch.setenv("GIT_INDEX_FILE", str(index))
+    subprocess.run(["git", "rm", "--quiet", "--cached", "README.md"], cwd=repository, check=True)  # noqa: S607
+    staged = index.read_bytes()
+    with base_tree(head_tree(repository), "main"):
+        assert index.read_bytes() == staged
+
+
 def test_a_folder_outside_of_git_and_an_unknown_commit_are_sentences(repository, tmp_path):
     """And a folder that the commit does not have."""
-    with pytest.raises(DetqError, match="expected to be started inside a git repository"):
+    with pytest.raises(DetqError, match=r"started inside a git repository, .* \(fatal: not a git repository"):
         head_tree(tmp_path)
     with pytest.raises(DetqError, match=r"--base no-such: expected a commit, branch or tag .* fetch-depth: 0"):
         base_tree(head_tree(repository), "no-such").__enter__()
+    with pytest.raises(DetqError, match=r"--base: expected a commit, branch or tag, got an empty name"):
+        base_tree(head_tree(repository), "").__enter__()
     with pytest.raises(DetqError, match="the commit has no folder images"):
         base_tree(head_tree(repository / "images"), "main").__enter__()
     assert worktrees(repository) == 1
