@@ -90,7 +90,7 @@ def _rename(temporary: Path, path: Path) -> None:
 
 def _why(path: Path, error: OSError) -> str:
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return f"cannot write {path}: {error.strerror or error}; {'free some space or ' * full}choose another --out"
+    return f"cannot write {path}: {error.strerror or error}; {'free some space or ' * full}choose another place"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -48,7 +48,7 @@ def test_nan_is_refused(tmp_path):
 def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path):
     """File, reason, and what to do."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match=r"cannot write .*a\.txt: File exists; choose another --out"):
+    with pytest.raises(OutputError, match=r"cannot write .*a\.txt: File exists; choose another place"):
         write_text(tmp_path / "file" / "a.txt", "text")
 
 

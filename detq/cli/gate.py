@@ -163,6 +163,9 @@ def _run(config: GateConfig, *, quiet: bool) -> PairedResult:
     try:
         with progress_for(quiet=quiet) as progress:
             return run_gate(config, progress)
+    except SystemExit:
+        print("detq: ended by SIGTERM", file=sys.stderr)
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -176,14 +179,15 @@ def _publish(result: PairedResult, reports: list[Path], *, as_json: bool) -> Non
     from detq.gate import report
 
     what = result.outcome, result.context, result.variants
-    report.write_reports(reports, *what)
+    # First what cannot fail: a full disk must not take minutes of measuring with it.
     if as_json:
         print(json.dumps(report.as_json(*what), indent=2, allow_nan=False))
-        return
-    _show(result)
-    if os.environ.get("GITHUB_ACTIONS"):
+    else:
+        _show(result)
+    if os.environ.get("GITHUB_ACTIONS") and not as_json:
         for line in report.github_lines(result.outcome):
             print(line)
+    report.write_reports(reports, *what)
 
 
 def _show(result: PairedResult) -> None:

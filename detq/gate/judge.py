@@ -66,6 +66,11 @@ class Outcome:
         """Whether some figure is better than the baseline beyond tolerance."""
         return any(item.verdict is Verdict.IMPROVEMENT for item in self.evidence)
 
+    @property
+    def better(self) -> tuple[str, ...]:
+        """The variants with such a figure."""
+        return tuple(sorted({item.variant for item in self.evidence if item.verdict is Verdict.IMPROVEMENT}))
+
     def worst(self, variant: str) -> Verdict:
         """Return the worst verdict on a variant."""
         return max((item.verdict for item in self.evidence if item.variant == variant), key=lambda v: v.severity)

@@ -106,9 +106,7 @@ def last_word(outcome: Outcome) -> tuple[str, str]:
     count = f"{len(variants)} variant{'s' * (len(variants) != 1)}"
     if outcome.failed:
         return f"gate: FAILED: {', '.join(failed) or 'nothing was measured'}", "bold red"
+    better = f"; better beyond tolerance: {', '.join(outcome.better)}; refresh the baseline" if outcome.improved else ""
     if undecided:
-        return f"gate: passed, but {len(undecided)} of {count} had figures that could not be judged", "yellow"
-    better = sorted({item.variant for item in outcome.evidence if item.verdict is Verdict.IMPROVEMENT})
-    if better:
-        return f"gate: passed: {count}; better beyond tolerance: {', '.join(better)}; refresh the baseline", "cyan"
-    return f"gate: passed: {count}", "green"
+        return f"gate: passed, but {len(undecided)} of {count} had figures that could not be judged{better}", "yellow"
+    return f"gate: passed: {count}{better}", "cyan" if better else "green"

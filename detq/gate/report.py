@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -27,6 +29,9 @@ __all__ = [
 
 FORMAT = "detq-gate/1"
 """The `format` of the JSON; another number means another meaning of the fields."""
+
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 has no way to write (section 2.2), such as the colours of an error message."""
 
 MARKS = {
     Verdict.IMPROVEMENT: "🔵",
@@ -88,9 +93,9 @@ def as_junit(outcome: Outcome, context: Mapping[str, Any], variants: Mapping[str
     for item in outcome.evidence:
         case = ET.SubElement(suite, "testcase", classname=f"detq.gate.{item.variant}", name=f"{item.kind}: {item.name}")
         if item.verdict.fails:
-            ET.SubElement(case, "failure", type=str(item.verdict), message=item.detail)
+            ET.SubElement(case, "failure", type=str(item.verdict), message=_xml(item.detail))
         elif item.verdict is Verdict.INCONCLUSIVE:
-            ET.SubElement(case, "skipped", message=item.detail)
+            ET.SubElement(case, "skipped", message=_xml(item.detail))
     if outcome.nothing:
         case = ET.SubElement(suite, "testcase", classname="detq.gate", name="presence: measured")
         ET.SubElement(case, "failure", type="missing", message="nothing was measured")
@@ -98,6 +103,10 @@ def as_junit(outcome: Outcome, context: Mapping[str, Any], variants: Mapping[str
     root.append(suite)
     ET.indent(root)
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _xml(text: str) -> str:
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def as_markdown(outcome: Outcome, context: Mapping[str, Any], variants: Mapping[str, Any]) -> str:
@@ -111,6 +120,10 @@ def as_markdown(outcome: Outcome, context: Mapping[str, Any], variants: Mapping[
         for item in sorted(outcome.evidence, key=lambda item: -item.verdict.severity)
         if item.detail
     ]
+    if better := outcome.better:
+        lines.append(
+            f"- {MARKS[Verdict.IMPROVEMENT]} better beyond tolerance: {', '.join(better)}; refresh the baseline"
+        )
     for name in names:
         rows = [item for item in outcome.evidence if item.variant == name]
         pairs = variants.get(name, {}).get("pairs")
@@ -127,6 +140,7 @@ def as_markdown(outcome: Outcome, context: Mapping[str, Any], variants: Mapping[
 
 def _markdown_row(item: Evidence) -> str:
     interval = "" if item.low is None or item.high is None else f"{item.low:+.4g} to {item.high:+.4g}"
+    interval = "unknown" if "inf" in interval else interval
     change = "" if item.change is None else f"{item.change:+.4g}"
     tolerance = "" if item.tolerance is None else f"{item.tolerance:g}"
     cells = [item.name, _plain(item.before), _plain(item.now), change, interval, tolerance, str(item.verdict)]
@@ -146,21 +160,24 @@ def _escape(text: str) -> str:
 def github_lines(outcome: Outcome) -> list[str]:
     """Return GitHub's workflow commands: an error for what fails, a warning for what is inconclusive.
 
-    See https://docs.github.com/actions/reference/workflow-commands-for-github-actions#setting-an-error-message.
+    See https://docs.github.com/actions/reference/workflow-commands-for-github-actions#setting-an-error-message. In a
+    property such as the title more is escaped than in the message, of which GitHub takes back less.
     """
     levels = {Verdict.REGRESSION: "error", Verdict.MISSING: "error", Verdict.INCONCLUSIVE: "warning"}
     lines = [
-        f"::{levels[item.verdict]} title=detq gate%3A {_command(item.variant)}::{_command(item.detail or item.name)}"
+        f"::{levels[item.verdict]} title=detq gate%3A {_property(item.variant)}::{_message(item.detail or item.name)}"
         for item in outcome.evidence
         if item.verdict in levels
     ]
     return [*lines, "::error title=detq gate::nothing was measured"] if outcome.nothing else lines
 
 
-def _command(text: str) -> str:
-    for plain, coded in (("%", "%25"), ("\r", "%0D"), ("\n", "%0A"), (":", "%3A"), (",", "%2C")):
-        text = text.replace(plain, coded)
-    return text
+def _message(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _message(text).replace(":", "%3A").replace(",", "%2C")
 
 
 def _write_json(path: Path, *what: Any) -> None:
@@ -182,16 +199,23 @@ WRITERS: Mapping[str, Callable[..., None]] = {
 
 
 def check_reports(option: str, paths: list[Path]) -> None:
-    """Check that every report's name says which format it is to have, before anything is measured.
+    """Check that every report's name says which format it is to have, and that it can be written, before measuring.
 
     Raises:
-        OutputError: one does not.
+        OutputError: one does not, or cannot.
     """
     for path in paths:
         if path.suffix not in WRITERS:
             raise OutputError(
                 f"{option} {path}: expected a name that ends in {', '.join(sorted(WRITERS))} (JSON, Markdown, JUnit)"
             )
+        if path.is_dir():
+            raise OutputError(f"{option} {path}: expected a file, found a folder; choose another name")
+        above = next(folder for folder in path.absolute().parents if folder.exists())
+        if not above.is_dir():
+            raise OutputError(f"{option} {path}: expected a folder above it, found the file {above}; choose another")
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise OutputError(f"{option} {path}: no permission to write in {above}; choose another folder")
 
 
 def write_reports(paths: list[Path], outcome: Outcome, context: Mapping[str, Any], variants: Mapping[str, Any]) -> None:

@@ -189,10 +189,8 @@ def _sentences(outcome: Outcome) -> list[Line]:
 def _last_words(outcome: Outcome, run: Mapping[str, Entry], record: str) -> list[Line]:
     lines: list[Line] = []
     if outcome.improved:
-        better = sorted({item.variant for item in outcome.evidence if item.verdict is Verdict.IMPROVEMENT})
-        lines.append(
-            (f"better than the baseline beyond tolerance: {', '.join(better)}; refresh it with `{record}`", "cyan")
-        )
+        better = ", ".join(outcome.better)
+        lines.append((f"better than the baseline beyond tolerance: {better}; refresh it with `{record}`", "cyan"))
     count = f"{len(run)} variant{'s' * (len(run) != 1)}"
     if outcome.failed:
         lines.append((f"gate: FAILED; mend it, or, if it is meant to be so, accept it with `{record}`", "bold red"))

@@ -42,7 +42,7 @@ class WorkerError(DetqError):
     """
 
     def __init__(self, side: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(_printable(message))
         self.side = side
 
 
@@ -193,6 +193,12 @@ class Worker:
         if kind is not None:
             self.kill()
         self.close()
+
+
+def _printable(text: str) -> str:
+    """Return what other people's code said in one line, without colours and the like: not every report can hold those."""
+    line = " ".join(text.split())
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
 
 
 def _innermost(said: str) -> str | None:

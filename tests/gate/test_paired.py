@@ -299,6 +299,9 @@ def test_junit_has_a_case_for_each_figure():
     suite = ET.fromstring(as_junit(OUTCOME, *ABOUT)).find("testsuite")  # noqa: S314  # our own
     assert [suite.get(name) for name in ("tests", "failures", "skipped")] == ["3", "1", "1"]
     assert suite.find("testcase/failure").get("message") == "slower, 10 %"
+    coloured = dataclasses.replace(OUTCOME.evidence[0], detail="\x1b[31mred\x00\udcff ← é")
+    read = ET.fromstring(as_junit(dataclasses.replace(OUTCOME, evidence=(coloured,)), *ABOUT))  # noqa: S314
+    assert read.find("testsuite/testcase/failure").get("message") == "\ufffd[31mred\ufffd\ufffd ← é"
     nothing = ET.fromstring(as_junit(Outcome((), (), nothing=True, vanished=()), *ABOUT))  # noqa: S314
     assert nothing.find("testsuite").get("failures") == "1"
 
@@ -312,10 +315,13 @@ def test_markdown_starts_with_what_failed():
 
 
 def test_github_gets_an_error_for_what_fails_and_a_warning_for_what_is_open():
-    """In the form of its workflow commands, in which a percent sign or colon would end the message."""
+    """In the form of its workflow commands: GitHub takes back %3A in the title, and not in the message."""
     first, second = github_lines(OUTCOME)
-    assert first == "::error title=detq gate%3A tiny.model%3Abuild-dynamic_int8::slower%2C 10 %25"
+    assert first == "::error title=detq gate%3A tiny.model%3Abuild-dynamic_int8::slower, 10 %25"
     assert second.startswith("::warning ")
+    lines = dataclasses.replace(OUTCOME.evidence[0], detail="most of it in a: 1\nms")
+    (only,) = github_lines(dataclasses.replace(OUTCOME, evidence=(lines,)))
+    assert only.endswith("::most of it in a: 1%0Ams")
 
 
 def test_reports_are_written_in_the_format_of_their_names_and_others_are_refused_before(tmp_path):
@@ -326,6 +332,22 @@ def test_reports_are_written_in_the_format_of_their_names_and_others_are_refused
     assert all(path.stat().st_size for path in paths)
     with pytest.raises(OutputError, match=r"--report gate.txt: expected a name that ends in .json, .md, .xml"):
         check_reports("--report", [type(tmp_path)("gate.txt")])
+    (tmp_path / "new.md").mkdir()
+    with pytest.raises(OutputError, match=r"--report .*new.md: expected a file, found a folder"):
+        check_reports("--report", [tmp_path / "new.md"])
+    with pytest.raises(OutputError, match=r"expected a folder above it, found the file .*gate\.md; choose another"):
+        check_reports("--report", [paths[1] / "more.md"])
+
+
+def test_what_became_better_asks_to_refresh_the_baseline_also_where_another_figure_is_open():
+    """In the terminal and in Markdown; otherwise the next regression could eat up the gain unseen."""
+    better = dataclasses.replace(OUTCOME.evidence[0], verdict=Verdict.IMPROVEMENT, detail="")
+    outcome = dataclasses.replace(OUTCOME, evidence=(better, OUTCOME.evidence[1]))
+    asks = f"better beyond tolerance: {VARIANT}; refresh the baseline"
+    assert asks in as_markdown(outcome, *ABOUT)
+    last = render_paired(outcome, ABOUT[1]).splitlines()[-1]
+    assert last.startswith("gate: passed, but 1 of 1 variant had figures")
+    assert last.endswith(asks)
 
 
 def test_the_table_has_a_row_for_each_variant_and_ends_with_the_verdict():

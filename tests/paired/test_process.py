@@ -59,6 +59,9 @@ def test_a_commit_that_was_not_built_or_dies_says_so(commit):
     with worker(commit) as broken:
         with pytest.raises(WorkerError, match=r"^ImportError: libdetq.so: not built$"):
             broken.ask("recipes", model="tiny")
+        (commit / "detq" / "variants.py").write_text("raise OSError('\\x1b[31mno\\x00 \\udcff')\n")
+        with pytest.raises(WorkerError, match=r"^OSError: \\x1b\[31mno\\x00 \\udcff$"):
+            broken.ask("recipes", model="tiny")
         (commit / "detq" / "variants.py").write_text("import os\nos.kill(os.getpid(), 9)\n")
         with pytest.raises(WorkerError, match="was killed by signal 9"):
             broken.ask("recipes", model="tiny")
