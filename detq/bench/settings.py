@@ -13,7 +13,7 @@ from detq.errors import DetqError, UnknownNameError, unknown_name
 from detq.gate.tolerances import Tolerances, tolerances_from
 from detq.models.weights import parse_weights
 from detq.models.zoo import MODELS, PACKAGED_MODELS, find_model
-from detq.variants import Variant, variants_of
+from detq.variants import Variant, find_variant, variants_of
 
 __all__ = [
     "IMAGES_TIMED",
@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 PYPROJECT = "pyproject.toml"
+MODEL = "model"
 
 IMAGES_TIMED = 64
 """Images of a timed run: ten minutes for the packaged models with every recipe on two cores."""
@@ -51,7 +52,7 @@ class Project:
     Attributes:
         benchmarks: folder of the benchmarks; detq's plugin acts only where a session runs something in it. Baselines
             live in its subfolder `baselines`.
-        models: what to measure by default; None for the packaged models.
+        models: what to measure by default, in the file also a single `model`; None for the packaged models.
         data: what `open_dataset` understands; None for detq's synthetic benchmark frames.
         weights: like `--weights` of `detq run`; None for each model's own default.
         classes: names of the labels, for weights that bring none.
@@ -176,20 +177,37 @@ def _project(table: Mapping[str, Any], root: Path) -> Project:
     where = f"{PYPROJECT} [tool.detq]"
     known = [item.name for item in fields(Project)]
     for name, value in table.items():
-        if name not in known:
-            raise unknown_name(f"{where} key", name, known)
+        if name not in {*known, MODEL}:
+            raise unknown_name(f"{where} key", name, [*known, MODEL])
         expected = {"models": list, "classes": list, "gate": dict}.get(name, str)
         if not isinstance(value, expected):
             raise DetqError(f"{where} {name}: expected a {_KINDS[expected]}, got {value!r}")
+    models = _models(table, where)
+    gate = tolerances_from(table.get("gate", {}))
+    own = {find_variant(name).model for name in gate.variants if ":" in name} if models else set()
+    for name in sorted(own - set(models or ())):
+        raise unknown_name("[tool.detq.gate.variants] model", name, models or ())
     return Project(
         benchmarks=root / table["benchmarks"],
-        models=tuple(map(str, table["models"])) if "models" in table else None,
+        models=models,
         data=table.get("data"),
         weights=table.get("weights"),
         classes=tuple(map(str, table["classes"])) if "classes" in table else None,
         calibration=table.get("calibration"),
-        gate=tolerances_from(table.get("gate", {})),
+        gate=gate,
     )
+
+
+def _models(table: Mapping[str, Any], where: str) -> tuple[str, ...] | None:
+    """Return what `models`, or the single `model`, names.
+
+    Raises:
+        DetqError: both are there.
+    """
+    if MODEL in table and "models" in table:
+        raise DetqError(f"{where}: expected model or models, got both; put {table[MODEL]!r} into the list")
+    names = [table[MODEL]] if MODEL in table else table.get("models")
+    return None if names is None else tuple(map(str, names))
 
 
 _KINDS: Mapping[type, str] = {str: "string", list: "list of strings", dict: "table"}

@@ -14,6 +14,7 @@ equal. docs/gate.md says why each method was chosen; the sources are
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -23,6 +24,9 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = ["Ratio", "autocorrelation_time", "median_ratio", "quantile_ratio", "sign_interval", "widen_to"]
 
 REPLICATES = 1000
+
+_NUMBERS = 1_000_000
+"""How many numbers of a bootstrap are in memory at once, for each process."""
 
 LEAST_BATCHES = 16
 """With fewer, the sign test has no interval for the error probabilities that a run with many figures leaves to each:
@@ -92,8 +96,12 @@ def quantile_ratio(
     head, base, control = _logarithms(head_ms, base_ms, control_ms)
     length = _batch_length(head - (base + control) / 2)
     rng = np.random.default_rng(seed)
-    rows = np.asarray([_block_draw(len(head), length, rng) for _ in range(REPLICATES)])
-    drawn = _quantile(head[rows], quantile) - (_quantile(base[rows], quantile) + _quantile(control[rows], quantile)) / 2
+    drawn = np.concatenate(
+        [
+            _quantile(head[rows], quantile) - (_quantile(base[rows], quantile) + _quantile(control[rows], quantile)) / 2
+            for rows in _block_draws(len(head), length, rng)
+        ]
+    )
     whole = [float(_quantile(values[None], quantile)[0]) for values in (head, base, control)]
     centre, floor = whole[0] - (whole[1] + whole[2]) / 2, abs(whole[1] - whole[2])
     half = NormalDist().inv_cdf(1 - alpha / 2) * float(drawn.std(ddof=1)) if len(head) > 1 else math.inf
@@ -178,6 +186,13 @@ def _batch_medians(values: Doubles, length: int) -> Doubles:
     """Return the medians of consecutive batches; values left over at the end go into the last one."""
     count = max(1, len(values) // length)
     return np.asarray([np.median(batch) for batch in np.array_split(values, count)])
+
+
+def _block_draws(count: int, length: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """Yield REPLICATES draws, as many at once as take some megabytes: a fast detector has 100 000 images an hour."""
+    together = max(1, _NUMBERS // count)
+    for done in range(0, REPLICATES, together):
+        yield np.asarray([_block_draw(count, length, rng) for _ in range(min(together, REPLICATES - done))])
 
 
 def _block_draw(count: int, length: int, rng: np.random.Generator) -> NDArray[np.int64]:

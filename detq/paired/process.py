@@ -196,7 +196,7 @@ class Worker:
 
 
 def _printable(text: str) -> str:
-    """Return what other people's code said in one line, without colours and the like: not every report can hold those."""
+    """Return what other people's code said in one line, without colours and the like: some reports cannot hold them."""
     line = " ".join(text.split())
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
 

@@ -69,11 +69,14 @@ class Sides:
         Raises:
             DetqError: there is none; it names the commit.
         """
-        worker = self.workers[side]
+        worker, config = self.workers[side], self._config
         try:
             return worker.hear() if do is None else worker.ask(do, **question)
         except WorkerError as error:
-            where = self._trees["head"].name if side == "head" else f"--base {self._config.base}"
+            if do is None and side != "head" and config.base_python != sys.executable:
+                where = f"--base-python {config.base_python}"
+                raise DetqError(f"{where}: expected a Python with torch and what else detq needs; {error}") from None
+            where = self._trees["head"].name if side == "head" else f"--base {config.base}"
             raise DetqError(f"{where}: {error}") from None
 
     def build(self, variant: str, image: str) -> Mapping[str, dict[str, Any]]:

@@ -170,8 +170,10 @@ class Session:
 def _exists(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # of the package that it should be in
-        return False
+    except ModuleNotFoundError as error:  # the package that it should be in, or what that one imports
+        return not (error.name and f"{module}.".startswith(f"{error.name}."))
+    except Exception:  # noqa: BLE001  # of the package that it is in: building it says so
+        return True
 
 
 def _run_lengths(found: Any) -> list[Any] | None:

@@ -67,6 +67,29 @@ def test_a_projects_settings_are_read(tmp_path):
     assert expected.baselines == tmp_path / "b" / "baselines"
 
 
+def test_a_project_with_one_model_may_say_so(tmp_path):
+    """`model` and `models` are one setting: two answers are none."""
+    path = tmp_path / "pyproject.toml"
+    path.write_text('[tool.detq]\nbenchmarks = "b"\nmodel = "m.n:f"\n')
+    assert read_project(tmp_path) == Project(tmp_path / "b", models=("m.n:f",))
+    path.write_text(f'{path.read_text()}models = ["m:g"]\n')
+    with pytest.raises(DetqError, match=r"\[tool\.detq\]: expected model or models, got both; put 'm\.n:f' into"):
+        read_project(tmp_path)
+
+
+def test_a_tolerance_for_a_detector_that_the_project_does_not_name_is_refused(tmp_path):
+    """Misspelt, it would not be in force; any module may hold a detector, so only the project's list can tell."""
+    path = tmp_path / "pyproject.toml"
+    text = (
+        '[tool.detq]\nbenchmarks = "b"\nmodel = "bright:build"\n[tool.detq.gate.variants."{}:build-fp32"]\nap = 0.1\n'
+    )
+    path.write_text(text.format("bright"))
+    assert read_project(tmp_path).gate.of("bright:build-fp32").ap == 0.1
+    path.write_text(text.format("brigt"))
+    with pytest.raises(DetqError, match=r"variants\] model 'brigt:build'; did you mean bright:build"):
+        read_project(tmp_path)
+
+
 def test_a_setting_of_the_wrong_kind_is_refused(tmp_path):
     """The message names the file, the key and what it should be."""
     (tmp_path / "pyproject.toml").write_text('[tool.detq]\nbenchmarks = ["b"]\n')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -131,6 +132,20 @@ def test_the_bootstrap_of_a_quantile_is_paired_and_misses_as_rarely_as_promised(
         widths.append(math.log(ratio.high / ratio.low) / 2 - math.log(ratio.floor))
     assert missed <= 4
     assert np.median(widths) < 0.04
+
+
+def test_the_bootstrap_of_many_pairs_takes_some_megabytes_whatever_their_number(monkeypatch):
+    """A detector of half a millisecond gives 30 000 pairs in three minutes: all draws at once would be a gigabyte."""
+    monkeypatch.setattr("detq.gate.ratio.REPLICATES", 80)
+    times = np.exp(np.random.default_rng(6).normal(size=(3, 50_000)))
+    tracemalloc.start()
+    try:
+        ratio = quantile_ratio(*times, 0.9, 0.05)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert ratio.low < 1 < ratio.high
+    assert peak < 60e6
 
 
 def test_widening_stretches_both_sides_as_a_normal_interval_would():

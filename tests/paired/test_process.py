@@ -67,6 +67,17 @@ def test_a_commit_that_was_not_built_or_dies_says_so(commit):
             broken.ask("recipes", model="tiny")
 
 
+def test_a_python_for_the_base_that_lacks_what_detq_needs_is_named(repository, tmp_path):
+    """A fresh environment has no torch; what its Python said comes with it."""
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 'ModuleNotFoundError: No module named torch' >&2\nexit 1\n")
+    python.chmod(0o755)
+    config = GateConfig("main", repository, str(python), models=("bright:build",), images=1)
+    said = rf"^--base-python {python}: expected a Python with torch .*; its process ended with status 1: ModuleNotFound"
+    with pytest.raises(DetqError, match=said):
+        run_gate(config)
+
+
 def head_of(repository, *files):
     """Return a commit of these files alone, (name, text) each, that no branch leads to."""
     index = os.environ | {"GIT_INDEX_FILE": str(repository.parent / f"index-{len(files)}")}

@@ -15,7 +15,7 @@ from detq.masks import as_rle, full_size
 from detq.paired.config import GateConfig, absolute_data, seconds_of
 from detq.paired.frames import Frames
 from detq.paired.race import _detections, checked_ms, race, rounds_before_look
-from detq.paired.worker import Session, _answer, _file_bytes
+from detq.paired.worker import Session, _answer, _exists, _file_bytes
 from detq.quantization.frozen import FrozenDetector
 from detq.quantization.scripted import quiet_torchscript
 
@@ -119,6 +119,16 @@ def test_a_variant_is_weighed_as_the_file_that_it_would_be():
     with quiet_torchscript():
         frozen = FrozenDetector(torch.jit.script(module))
         assert weights < _file_bytes(frozen) < weights + 20_000
+
+
+def test_a_module_is_there_also_where_its_package_does_not_import(tmp_path, monkeypatch):
+    """Then building it says what is wrong, instead of that there is none."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name, text in (("needs", "import no_such_library\n"), ("breaks", "raise RuntimeError\n"), ("whole", "")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(text)
+    assert all(_exists(name) for name in ("needs.model", "breaks.model", "whole"))
+    assert not any(_exists(name) for name in ("whole.model", "none", "none.model"))
 
 
 def test_looks_come_after_the_data_has_doubled():
