@@ -157,6 +157,12 @@ def test_what_old_checkpoints_say_twice_must_agree_with_the_config():
     assert config_of(module) == NARROW.to_json()
     with pytest.raises(WeightsError, match=r"pixel_std that is not the config's \(57, 57, 57 instead of 1, 1, 1\)"):
         convert(Path("w.pth"), _zeros(NARROW) | {"pixel_std": torch.full((3, 1, 1), 57.0)}, NARROW)
+    for name, value in (
+        ("pixel_mean", torch.tensor([123.675, 116.28, 103.53])),
+        ("proposal_generator.anchor_generator.cell_anchors.3", anchors[2]),
+    ):
+        with pytest.raises(WeightsError, match=rf"{name} that is not the config's"):
+            convert(Path("w.pth"), _zeros(NARROW) | {name: value}, NARROW)
 
 
 def test_a_config_of_the_zoo_takes_the_number_of_classes_from_the_checkpoint(checkpoint, tmp_path):

@@ -22,6 +22,7 @@ from detq.models.detectron2.anchors import Detectron2Anchors
 from detq.models.detectron2.build import build
 from detq.models.detectron2.config import Detectron2Config, PoolConfig
 from detq.models.detectron2.detections import Detectron2RoIHeads
+from detq.models.detectron2.masks import Detectron2Masks
 from detq.models.detectron2.paste import paste_masks, sample_mask
 from detq.models.detectron2.pool import Detectron2Pool, choose_levels
 from detq.models.detectron2.transform import Detectron2Transform, shortest_edge
@@ -132,6 +133,14 @@ def test_masks_are_sampled_as_grid_sample_does(place, cells, seed):
         assert torch.equal(pasted[0, 0][sure], (expected >= 0.5)[sure])
 
 
+def test_half_belongs_to_the_object_wherever_masks_are_pasted():
+    """Between cells of 0.5 a pixel has exactly that; the outermost ones fade into the zeros around the box."""
+    mask, box = torch.full((1, 1, 2, 2), 0.5), torch.tensor([[0.0, 0, 4, 4]])
+    expected = np.pad(np.ones((1, 2, 2), np.bool_), ((0, 0), (1, 1), (1, 1)))
+    np.testing.assert_array_equal(paste_masks(mask, box, (4, 4))[:, 0].numpy(), expected)
+    np.testing.assert_array_equal(Detectron2Masks(mask[0].numpy(), box.numpy(), (4, 4)).full(), expected)
+
+
 def test_no_detections_have_no_masks():
     """An ordinary case."""
     assert paste_masks(torch.zeros(0, 1, 28, 28), torch.zeros(0, 4), (5, 7)).shape == (0, 1, 5, 7)
@@ -168,9 +177,25 @@ def test_proposals_are_ranked_by_logits(small):
 
 def test_proposals_that_are_not_numbers_are_dropped(small):
     """As Detectron2 does when a detector runs."""
-    boxes = torch.tensor([[[0.0, 0, math.nan, 10], [1.0, 0, 10, 10], [2.0, 0, math.inf, 10]]])
-    found, _ = small.rpn.filter_proposals(boxes, torch.tensor([4.0, 5, 3]), [(96, 96)], [3])
+    boxes = torch.tensor([[[0.0, 0, math.nan, 10], [1.0, 0, 10, 10], [2.0, 0, math.inf, 10], [50.0, 0, 60, 10]]])
+    found, _ = small.rpn.filter_proposals(boxes, torch.tensor([4.0, 5, 3, math.inf]), [(96, 96)], [4])
     assert found[0].tolist() == [[1.0, 0, 10, 10]]
+
+
+def test_a_proposal_has_to_be_larger_than_the_least_size(small, monkeypatch):
+    """As large will not do: with 0, Detectron2's default, empty ones are dropped, and no others."""
+    monkeypatch.setattr(small.rpn, "min_size", 4.0)
+    boxes = torch.tensor([[[0.0, 0, 4, 9], [20.0, 0, 29, 4], [40.0, 0, 44.5, 4.5]]])
+    found, _ = small.rpn.filter_proposals(boxes, torch.tensor([3.0, 2, 1]), [(96, 96)], [3])
+    assert found[0].tolist() == [[40.0, 0, 44.5, 4.5]]
+
+
+def test_a_suppressed_proposal_takes_no_place(small, monkeypatch):
+    """POST_NMS_TOPK counts those that are left."""
+    monkeypatch.setitem(small.rpn._post_nms_top_n, "testing", 2)
+    boxes = torch.tensor([[[0.0, 0, 10, 10], [1.0, 0, 10, 10], [50.0, 0, 60, 10], [70.0, 0, 80, 10]]])
+    found, _ = small.rpn.filter_proposals(boxes, torch.tensor([4.0, 3, 2, 1]), [(96, 96)], [4])
+    assert found[0].tolist() == [[0.0, 0, 10, 10], [50.0, 0, 60, 10]]
 
 
 def test_only_the_best_of_each_level_are_kept_before_nms():
@@ -183,9 +208,9 @@ def test_only_the_best_of_each_level_are_kept_before_nms():
 
 
 def test_proposals_of_other_levels_do_not_suppress_each_other(small):
-    """Non-maximum suppression is for each level alone."""
-    boxes = torch.tensor([[[0.0, 0, 10, 10], [1.0, 0, 10, 10], [0.0, 0, 10, 10]]])
-    found, _ = small.rpn.filter_proposals(boxes, torch.tensor([3.0, 2, 1]), [(96, 96)], [2, 1])
+    """Non-maximum suppression is for each level alone, also where an empty one before them was dropped."""
+    boxes = torch.tensor([[[5.0, 5, 5, 9], [0.0, 0, 10, 10], [1.0, 0, 10, 10], [0.0, 0, 10, 10]]])
+    found, _ = small.rpn.filter_proposals(boxes, torch.tensor([9.0, 3, 2, 1]), [(96, 96)], [3, 1])
     assert found[0].tolist() == [[0.0, 0, 10, 10]] * 2
 
 
@@ -240,6 +265,37 @@ def test_a_box_thinner_than_a_hundredth_of_a_pixel_is_a_detection(small):
     assert labels[0].tolist() == [1, 2]
     torch.testing.assert_close(boxes[0], proposals[:2])
     assert (scores[0] > 0.99).all()
+
+
+def test_an_empty_detection_takes_the_place_of_another(small, monkeypatch):
+    """Detectron2 limits their number first and drops empty ones last; a negative number is no limit."""
+    heads: Detectron2RoIHeads = small.roi_heads
+    logits = torch.tensor([[0.0, 9, 0, 0], [0.0, 0, 8, 0], [0.0, 0, 0, 7]])
+    proposals = torch.tensor([[5.0, 5, 5, 9], [3.0, 3, 9, 9], [1.0, 1, 8, 9]])
+    for limit, labels in ((1, []), (2, [2]), (-1, [2, 3])):
+        monkeypatch.setattr(heads, "detections_per_img", limit)
+        found = heads.postprocess_detections(logits, torch.zeros(3, 16), [proposals], [(20, 20)])
+        assert found[2][0].tolist() == labels
+
+
+def test_a_score_has_to_be_above_the_threshold(small, monkeypatch):
+    """The threshold itself will not do."""
+    heads: Detectron2RoIHeads = small.roi_heads
+    given = torch.zeros(1, 4), torch.zeros(1, 16), [torch.tensor([[3.0, 3, 9, 9]])], [(20, 20)]
+    for threshold, labels in ((0.25, []), (0.24, [1, 2, 3])):
+        monkeypatch.setattr(heads, "score_thresh", threshold)
+        assert heads.postprocess_detections(*given)[2][0].tolist() == labels
+
+
+def test_a_proposal_with_a_box_that_is_no_number_is_dropped_for_all_classes(small):
+    """As Detectron2 does: the network has lost its way there."""
+    heads: Detectron2RoIHeads = small.roi_heads
+    logits, deltas = torch.tensor([[0.0, 6, 5, 0], [0.0, 5, 4, 0]]), torch.zeros(2, 16)
+    deltas[0, 8] = math.nan
+    proposals = torch.tensor([[1.0, 2, 11, 9], [2.0, 2, 11, 9]])
+    boxes, _, labels = heads.postprocess_detections(logits, deltas, [proposals], [(20, 20)])
+    assert labels[0].tolist() == [1, 2]
+    torch.testing.assert_close(boxes[0], proposals[[1, 1]])
 
 
 def test_each_class_has_its_own_box_and_its_own_suppression(small):
