@@ -44,6 +44,7 @@ class Entry:
         looks: how often the times were looked at before it was decided that they are enough.
         peak_bytes: the most memory that running an image took; None where nobody measured it, which detq once did not.
         int8_by_stage: `int8_share` of each stage; empty where nobody recorded it.
+        unsteady: what the control showed of a machine that changed its speed meanwhile, in words; empty where steady.
     """
 
     variant: str
@@ -64,6 +65,7 @@ class Entry:
     looks: int = 1
     peak_bytes: int | None = None
     int8_by_stage: Mapping[str, float] = field(default_factory=dict)
+    unsteady: str = ""
 
     @property
     def timed(self) -> Times:
@@ -129,6 +131,7 @@ def _parse(benchmark: Mapping[str, Any], info: Mapping[str, Any]) -> Entry:
         looks=int(info.get("looks", 1)),
         peak_bytes=None if info.get("peak_bytes") is None else int(info["peak_bytes"]),
         int8_by_stage={str(stage): float(share) for stage, share in info.get("int8_by_stage", {}).items()},
+        unsteady=str(info.get("unsteady", "")),
     )
     _check(entry)
     return entry

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
@@ -15,13 +15,14 @@ from detq.baseline.entry import FORMAT
 from detq.baseline.times import Times, per_image
 from detq.datasets.base import Dataset
 from detq.errors import DataError
+from detq.gate.drift import drift, drift_words
 from detq.types import Detections, GroundTruth, Sample
 
 if TYPE_CHECKING:
     from detq.predictor import Predictor
     from detq.variants import Variant
 
-__all__ = ["Recorded", "VariantResult", "ap_of_first", "image_digest", "summarize"]
+__all__ = ["Recorded", "VariantResult", "ap_of_first", "image_digest", "summarize", "unsteady"]
 
 AP_STEP = 8
 """AP is kept for the first 8, 16, 24, … images, so that a shorter run finds its own number in the baseline."""
@@ -162,6 +163,7 @@ def summarize(recorded: Recorded) -> dict[str, dict[str, Any]]:
             **_mask_ap_first(recorded, recipe, accuracy, counts),
             "peak_bytes": recorded.peak_bytes.get(recipe),
             "looks": recorded.looks.get(recipe, 1),
+            "unsteady": unsteady(recorded.control_ms),
             "per_image": {
                 "images": images,
                 "control_ms": [round(value * 1e3, 2) for value in recorded.times(recipe).control_s],
@@ -171,6 +173,15 @@ def summarize(recorded: Recorded) -> dict[str, dict[str, Any]]:
         }
         for recipe, predictor in recorded.predictors.items()
     }
+
+
+def unsteady(control_ms: Iterable[Sequence[float]]) -> str:
+    """Return what is to be said of a machine that changed its speed while the control ran, or nothing.
+
+    Args:
+        control_ms: milliseconds of the same work, by round, in the order in which they were measured.
+    """
+    return drift_words(*drift(np.log([*chain.from_iterable(control_ms)])))
 
 
 def _identity(predictor: Predictor) -> dict[str, Any]:

@@ -129,6 +129,12 @@ def _vanished(saved: Mapping[str, Entry], selection: Selection) -> tuple[str, ..
     )
 
 
+def _unsteady(entries: Mapping[str, Entry], when: str) -> list[str]:
+    """Return a sentence for each model during whose measurement the machine changed its speed."""
+    said = {(entry.model, entry.unsteady): None for entry in entries.values() if entry.unsteady}
+    return [f"{model}: {when}a fixed piece of arithmetic {words}" for model, words in said]
+
+
 def _notes(run: Mapping[str, Entry], choice: Choice, selection: Selection, record: str) -> tuple[str, ...]:
     notes = []
     if not run:
@@ -140,6 +146,10 @@ def _notes(run: Mapping[str, Entry], choice: Choice, selection: Selection, recor
             "no baseline for this machine class: latency and memory are INCONCLUSIVE; accuracy, size and int8 share "
             f"are judged against {choice.baseline.path.name}; record this class with `{record}`"
         )
+    notes += _unsteady(run, "")
+    if choice.baseline is not None and choice.same_class:
+        compared = {name: entry for name, entry in choice.baseline.entries.items() if name in run}
+        notes += _unsteady(compared, "when the baseline was recorded, ")
     left_out = len(selection.registered - selection.selected)
     if run and left_out:
         notes.append(f"{left_out} of {len(selection.registered)} variants were deselected and are not judged")

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detq.gate.decision import decide
+from detq.gate.drift import drift
 from detq.gate.evidence import Evidence, Verdict
 from detq.gate.ratio import Ratio, median_ratio, quantile_ratio
 from detq.gate.tolerances import Tolerances
@@ -20,10 +21,6 @@ P99_PAIRS = 500
 """With fewer images than this, the 99th percentile is one of the five largest times: it says nothing."""
 
 P90_PAIRS = 50
-
-PARTS = ("the first third", "the middle third", "the last third")
-LEAST_PART = 8
-DRIFT_SIGMAS = 3.3
 
 
 def judge_latency(trial: Trial, alpha: float, tolerances: Tolerances) -> list[Evidence]:
@@ -110,12 +107,8 @@ def _stage(rows: Sequence[Mapping[str, float]], stage: str) -> NDArray[np.float6
 def speed_drift(trial: Trial) -> tuple[float, str]:
     """Return by what factor the base's own code was slower in one part of the measurement than in the others.
 
-    It is the machine that did that: it throttled, or was given other work. The ratio between commits hardly feels it.
-    The measurement is cut into `PARTS`; what an image costs is taken out where it was visited more than once. A part
-    counts where a rank-sum test with its normal approximation (Conover 1999, section 5.1) tells it from the rest.
-
-    Returns:
-        The factor, the median of the part over that of the rest, 1 where no part stands out; and which part, in words.
+    It is the machine that did that; the ratio between commits hardly feels it. What an image costs is taken out where
+    it was visited more than once. See `detq.gate.drift`.
     """
     logs = np.log([trial.base.times_ms, trial.control.times_ms]).mean(axis=0)
     images = np.asarray(trial.images)
@@ -125,14 +118,4 @@ def speed_drift(trial: Trial) -> tuple[float, str]:
             logs[visits] -= np.median(logs[visits])
         elif len(images) > len(np.unique(images)):
             logs[visits] = 0.0  # of images visited again, nothing is known of this one
-    worst, place = 0.0, ""
-    ranks = np.argsort(np.argsort(logs, kind="stable"), kind="stable") + 1.0
-    for part, rows in zip(PARTS, np.array_split(np.arange(len(logs)), len(PARTS)), strict=True):
-        inside, outside = logs[rows], np.delete(logs, rows)
-        if min(len(inside), len(outside)) < LEAST_PART:
-            continue
-        mean, spread = len(inside) * (len(logs) + 1) / 2, len(inside) * len(outside) * (len(logs) + 1) / 12
-        change = float(np.median(inside) - np.median(outside))
-        if abs(ranks[rows].sum() - mean) > DRIFT_SIGMAS * math.sqrt(spread) and abs(change) > abs(worst):
-            worst, place = change, part
-    return math.exp(worst), place
+    return drift(logs)

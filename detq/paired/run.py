@@ -13,6 +13,7 @@ from detq.errors import DetqError
 from detq.gate import Outcome
 from detq.gate.accuracy import accuracy_tests, judge_accuracy
 from detq.gate.decision import ALPHA, look_alpha, shared_alpha
+from detq.gate.drift import drift_words
 from detq.gate.evidence import Evidence, Verdict
 from detq.gate.latency import P90_PAIRS, judge_latency, speed_drift
 from detq.gate.ratio import median_ratio
@@ -34,7 +35,6 @@ from detq.variants import Variant
 __all__ = ["PairedResult", "run_gate"]
 
 LATENCY_TESTS = 3
-DRIFT = 1.15
 
 
 @dataclass(frozen=True)
@@ -189,12 +189,8 @@ class _Run:
 
     def _report(self, trial: Trial, looks: int, *, masks: bool) -> None:
         drift, part = speed_drift(trial)
-        if not 1 / DRIFT < drift < DRIFT:
-            self.notes.append(
-                f"{trial.variant}: the base's own code took {abs(drift - 1):.0%} {'more' if drift > 1 else 'less'} "
-                f"time in {part} of the measurement than in the rest: the machine throttled, or did other work; images "
-                "are compared in pairs all the same"
-            )
+        if said := drift_words(drift, part):
+            self.notes.append(f"{trial.variant}: the base's own code {said}; images are compared in pairs all the same")
         if masks and trial.meaningful and not self.config.unlabelled:
             self.notes.append(
                 f"{trial.variant}: masks are not judged: not every object of {self.frames.name} has an instance mask"

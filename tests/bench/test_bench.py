@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
-from detq.bench.results import ap_of_first, image_digest
+from detq.bench.results import ap_of_first, image_digest, unsteady
 from detq.bench.settings import Project, choose_models, read_project
 from detq.bench.tables import render_comparison
 from detq.errors import DetqError, UnknownNameError
@@ -48,6 +50,16 @@ def test_an_images_digest_changes_with_its_name_and_its_annotations():
     }
     assert len(digests) == 5
     assert image_digest("a", truth) == image_digest("a", GroundTruth([[1, 2, 3, 4]], [0]))
+
+
+def test_a_machine_that_throttles_halfway_is_seen_by_the_control_over_all_rounds():
+    """A steady one is not, nor one image during which the machine stood still."""
+    rng = np.random.default_rng(0)
+    steady = np.exp(rng.normal(2, 0.03, (3, 16)))
+    assert unsteady(steady.tolist()) == unsteady([]) == ""
+    assert unsteady([*steady.tolist(), [900.0]]) == ""
+    throttled = [row.tolist() for row in (steady[0], steady[1], 1.4 * steady[2])]
+    assert re.match("took 4[0-9]% more time in the last third of the measurement than in the rest", unsteady(throttled))
 
 
 def test_a_project_without_settings_is_none(tmp_path):

@@ -143,6 +143,22 @@ def test_a_slower_machine_is_told_from_slower_code_by_the_control(make):
     assert hidden.evidence[0].verdict is Verdict.INCONCLUSIVE
 
 
+def test_a_machine_that_changed_its_speed_meanwhile_is_mentioned_once_a_model(make):
+    """Seen by the control beside every image, in this run or when the baseline was recorded; it decides nothing."""
+    said = "took 40% more time in the last third of the measurement than in the rest: the machine throttled"
+    names = [f"{make.model}-{recipe}" for recipe in ("fp32", "dynamic_int8")]
+    throttled = {name: make.entry(name, unsteady=said) for name in names}
+    steady = {name: make.entry(name) for name in names}
+    for run, saved, begins in (
+        (throttled, steady, "a fixed piece of arithmetic took 40%"),
+        (steady, throttled, "when the baseline was recorded, a fixed piece of arithmetic took 40%"),
+    ):
+        outcome = judge(run, make.choice(*saved.values()), make.selection(*names), Tolerances(), record=RECORD)
+        (note,) = outcome.notes
+        assert note.startswith(f"{make.model}: {begins}")
+        assert not outcome.failed
+
+
 def test_a_shorter_run_is_judged_on_exactly_its_own_images(make):
     """The rest of the baseline's images were slower and worse: that is no improvement of the run."""
     before = make.benchmark(images=24)
