@@ -112,5 +112,5 @@ def read_json(path: Path, error: type[Exception], what: str) -> Any:
             return json.load(stream)
     except FileNotFoundError:
         raise error(f"{what} {path} does not exist") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as cause:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as cause:
         raise error(f"{what} {path} is not readable JSON: {cause}") from None

@@ -138,7 +138,7 @@ def _parse(benchmark: Mapping[str, Any], info: Mapping[str, Any]) -> Entry:
 
 
 def _check(entry: Entry) -> None:
-    """Refuse values that cannot be an image's each, and times that no clock measures."""
+    """Refuse values that cannot be an image's each, times that no clock measures, and figures that cannot be."""
     images, first = len(entry.images), entry.timed.rounds_s[0]
     series = {"times": entry.times_s, "control_ms": entry.control_s or entry.times_s, "rounds_ms": first}
     for name, values in {**series, **entry.metrics}.items():
@@ -147,6 +147,14 @@ def _check(entry: Entry) -> None:
     for row in (entry.times_s, entry.control_s, *entry.rounds_s):
         if not all(math.isfinite(value) and value > 0 for value in row):
             raise ValueError("a time that is not above 0")
+    # Nothing is above or below what is no number: it would pass whatever this run measured.
+    shares = {"int8_share": [entry.int8_share], "int8_by_stage": entry.int8_by_stage.values(), **entry.metrics}
+    shares |= {"ap_first": entry.ap_first.values(), "mask_ap_first": entry.mask_ap_first.values()}
+    for name, values in shares.items():
+        if not all(0 <= value <= 1 for value in values):
+            raise ValueError(f"{name} that is not between 0 and 1")
+    if entry.weight_bytes < 0 or (entry.peak_bytes or 0) < 0 or entry.looks < 1:
+        raise ValueError("bytes or looks that are no count")
 
 
 def _floats(values: Any) -> tuple[float, ...]:

@@ -68,4 +68,6 @@ def verdict_of(change: float, tolerance: float) -> Verdict:
     """
     if change > tolerance:
         return Verdict.REGRESSION
-    return Verdict.IMPROVEMENT if change < -tolerance else Verdict.PASS
+    if change < -tolerance:
+        return Verdict.IMPROVEMENT
+    return Verdict.PASS if change <= tolerance else Verdict.INCONCLUSIVE  # no number is no pass

@@ -69,7 +69,9 @@ def test_other_benchmarks_in_the_file_are_not_detqs(write):
     assert list(read_baseline(path).entries) == ["tiny-dynamic_int8"]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"benchmarks": []}', '{"machine_info": {}, "benchmarks": []}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[" * 10_000, "[]", "7", '{"benchmarks": []}', '{"machine_info": {}, "benchmarks": []}']
+)
 def test_a_file_that_is_no_baseline_is_named_in_one_sentence(tmp_path, text):
     """Truncated, foreign or empty."""
     path = tmp_path / "x.json"
@@ -135,6 +137,25 @@ def test_a_time_that_no_clock_measures_is_damage(benchmark_json, time_s):
     damaged = benchmark_json()
     damaged["stats"]["data"][1] = time_s
     with pytest.raises(BaselineError, match="a time that is not above 0"):
+        entry_from_json(damaged, "x.json")
+
+
+@pytest.mark.parametrize(
+    ("figures", "sentence"),
+    [
+        ({"int8_share": float("nan")}, "int8_share that is not between 0 and 1"),
+        ({"int8_by_stage": {"backbone": 7}}, "int8_by_stage that is not between 0 and 1"),
+        ({"ap_first": {"4": float("nan")}}, "ap_first that is not between 0 and 1"),
+        ({"weight_bytes": -1}, "bytes or looks that are no count"),
+        ({"peak_bytes": -1}, "bytes or looks that are no count"),
+        ({"looks": 0}, "bytes or looks that are no count"),
+    ],
+)
+def test_a_figure_that_cannot_be_is_damage(benchmark_json, figures, sentence):
+    """No run is worse than what is no number: it would let everything pass."""
+    damaged = benchmark_json()
+    damaged["extra_info"] |= figures
+    with pytest.raises(BaselineError, match=sentence):
         entry_from_json(damaged, "x.json")
 
 

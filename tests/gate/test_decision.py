@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from detq.gate import Verdict
 from detq.gate.decision import decide, look_alpha, shared_alpha
+from detq.gate.evidence import verdict_of
 from detq.gate.ratio import median_ratio
 
 
@@ -23,6 +24,12 @@ def test_only_a_change_beyond_tolerance_whose_interval_excludes_none_fails(chang
     if verdict is Verdict.IMPROVEMENT:
         assert high < 0
         assert change < -tolerance
+
+
+def test_what_is_no_number_never_passes():
+    """In figures with noise, and in those without."""
+    nothing = float("nan")
+    assert decide(nothing, nothing, nothing, 0.03) is verdict_of(nothing, 0.03) is Verdict.INCONCLUSIVE
 
 
 def test_all_looks_together_use_up_no_more_than_their_alpha():
