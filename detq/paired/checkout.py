@@ -13,7 +13,7 @@ from pathlib import Path
 
 from detq.errors import DetqError
 
-__all__ = ["Tree", "base_tree", "head_tree"]
+__all__ = ["Tree", "base_tree", "head_tree", "own_file"]
 
 
 INHERITED = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR"})
@@ -39,6 +39,17 @@ class Tree:
         """Where its modules are imported from."""
         folders = dict.fromkeys([self.folder, self.folder / "src", self.top, self.top / "src"])
         return tuple(folder for folder in folders if folder.is_dir())
+
+
+def own_file(path: str | None, head: Tree, tree: Tree) -> str | None:
+    """Return where `tree` has a file of head's repository: what a commit brings along is part of what is compared.
+
+    Anything else is as it is: a file outside of the repository, one that only head has, a word.
+    """
+    if path is None or not Path(path).is_relative_to(head.top):
+        return path
+    own = tree.top / Path(path).relative_to(head.top)
+    return str(own) if own.is_file() else path
 
 
 def head_tree(folder: Path) -> Tree:

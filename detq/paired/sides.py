@@ -9,7 +9,7 @@ from typing import Any
 
 from detq.errors import DetqError
 from detq.gate.trial import SIDES
-from detq.paired.checkout import Tree
+from detq.paired.checkout import Tree, own_file
 from detq.paired.code import check_detq, check_there
 from detq.paired.config import GateConfig
 from detq.paired.process import Worker, WorkerError
@@ -96,12 +96,13 @@ class Sides:
         question = {
             "variant": variant,
             "image": image,
-            "weights": config.weights,
             "classes": None if config.classes is None else list(config.classes),
             "seed": config.seed,
             "calibration": config.calibration,
         }
-        built = {"base": self.workers["base"].ask("build", **question)}
+        head = self._trees["head"]
+        weights = {side: own_file(config.weights, head, tree) for side, tree in self._trees.items()}
+        built = {"base": self.workers["base"].ask("build", **question, weights=weights["base"])}
         for side in ("control", "head"):
-            self.workers[side].tell("build", **question)
+            self.workers[side].tell("build", **question, weights=weights[side])
         return built | {side: self.workers[side].hear() for side in ("control", "head")}

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from detq.errors import DetqError
-from detq.paired.checkout import Tree, base_tree, head_tree
+from detq.paired.checkout import Tree, base_tree, head_tree, own_file
 from detq.paired.code import check_detq, check_module, check_there
 
 
@@ -80,6 +80,19 @@ def test_a_folder_outside_of_git_and_an_unknown_commit_are_sentences(repository,
 @pytest.fixture
 def trees(tmp_path):
     return tuple(Tree(tmp_path / name, tmp_path / name, name) for name in ("head", "base"))
+
+
+def test_a_file_of_the_repository_is_each_commits_own(trees, tmp_path):
+    """Weights that a commit replaces are compared; what the other lacks, or lies elsewhere, is the same for both."""
+    head, base = trees
+    for tree in trees:
+        tree.top.mkdir()
+        (tree.top / "weights.pth").touch()
+    mine, untracked, outside = (str(folder / "weights.pth") for folder in (head.top, head.top / "new", tmp_path))
+    assert own_file(mine, head, base) == str(base.top / "weights.pth")
+    for path in (untracked, outside, "packaged", None):
+        assert own_file(path, head, base) == path
+    assert own_file(mine, head, head) == mine
 
 
 def hello(**files):
