@@ -68,6 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DetqError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("error: interrupted, nothing was written", file=sys.stderr)
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -94,21 +97,26 @@ def _report(options: argparse.Namespace, pytest_options: list[str]) -> int:
     notes = [item.missing for item in environments if item not in there]
     if not there:
         raise DetqError(f"no environment is installed under {options.under}: {'; '.join(notes)}")
-    measured: list[Measured] = []
+    measured: dict[tuple[str | None, ...], Measured] = {}
+    broken = False
     for environment in there:
         probe = _probe(environment)
-        twin = next((item for item in measured if _torch(item.versions) == _torch(probe["versions"])), None)
+        torch = _torch(probe["versions"])
+        twin = measured.get(torch)
         if "torch" not in probe["versions"]:
             notes.append(f"{environment.name} has no torch that can be imported: it is left out")
-        elif twin is not None:
+        elif twin is not None and twin.variants:
             notes.append(f"{environment.name} has the versions of {twin.name}, which stands for both")
         else:
-            measured.append(_measure(environment, probe, options, pytest_options))
-    what = measured, notes
+            if twin is not None:
+                notes.append(f"{twin.name}: {twin.broken}; {environment.name} of the same versions was tried instead")
+            measured[torch] = _measure(environment, probe, options, pytest_options)
+            broken |= not measured[torch].variants
+    what = list(measured.values()), notes
     write_text(options.report, as_markdown(*what))
     print(json.dumps(as_json(*what), indent=2, allow_nan=False) if options.as_json else as_text(*what))
     print(f"report: {options.report}", file=sys.stderr)
-    return 0 if measured and all(item.variants for item in measured) else 1
+    return 0 if measured and not broken else 1
 
 
 def _torch(versions: Mapping[str, str]) -> tuple[str | None, ...]:
@@ -118,10 +126,10 @@ def _torch(versions: Mapping[str, str]) -> tuple[str | None, ...]:
 def _probe(environment: Environment) -> dict[str, Any]:
     # Without its folder on the path (-P): modules of detq must not stand in for others of the same name.
     command: list[str | Path] = [environment.python, "-P", FEATURES]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # the user named it
     try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # the user named it
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    except (json.JSONDecodeError, IndexError):
+    except (OSError, json.JSONDecodeError, IndexError):
         return {"versions": {}, "features": {}}
     return found
 
@@ -139,10 +147,11 @@ def _measure(
             *pytest_options,
         ]
         done = subprocess.run(command, stdout=sys.stderr, check=False)  # noqa: S603  # the user named it
-        variants = _variants(folder / "bench.json")
-        failed = dict(_failures(folder / "junit.xml"))
+        variants, junit = _variants(folder / "bench.json"), folder / "junit.xml"
+        lacking = {id_: why for id_, why in _failures(junit) if id_ not in variants}
+        failing = {id_: why for id_, why in _failures(junit, ("failure", "error")) if id_ in variants}
     broken = "" if variants else f"pytest measured nothing and exited with {done.returncode}"
-    return Measured(environment.name, probe["versions"], probe["features"], variants, failed, broken)
+    return Measured(environment.name, probe["versions"], probe["features"], variants, lacking, broken, failing)
 
 
 def _variants(path: Path) -> dict[str, dict[str, Any]]:
@@ -152,12 +161,12 @@ def _variants(path: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _failures(path: Path) -> Iterable[tuple[str, str]]:
+def _failures(path: Path, kinds: Sequence[str] = ("skipped", "failure", "error")) -> Iterable[tuple[str, str]]:
     """Yield the variant and the sentence of every test that did not pass, errors after skips."""
     if not path.is_file():
         return
     cases = list(ET.parse(path).iter("testcase"))  # noqa: S314  # pytest wrote it just now
-    for kind in ("skipped", "failure", "error"):
+    for kind in kinds:
         for case in cases:
             parameter, problem = _PARAMETER.search(case.get("name", "")), case.find(kind)
             if parameter and problem is not None:

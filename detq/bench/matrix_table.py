@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from detq.gate.text import make_table, to_text
@@ -28,6 +28,7 @@ class Measured:
         variants: what was measured, by variant id, as in `bench.json`.
         lacking: why a variant was not measured, by its id; it may name variants of which another benchmark passed.
         broken: why nothing was measured, or nothing.
+        failing: what a test of a variant said that was measured all the same, by its id.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Measured:
     variants: Mapping[str, Mapping[str, Any]]
     lacking: Mapping[str, str]
     broken: str = ""
+    failing: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -108,6 +110,7 @@ def sentences(measured: Sequence[Measured]) -> list[str]:
                 again = "no longer offers" if seen else "does not offer"
                 found.append(f"{item.title} {again} {variant}: {_row(measured, item, variant)['not_offered']}")
     for item in measured:
+        found += [f"{item.title}: a test of {variant} failed: {why}" for variant, why in item.failing.items()]
         for name, feature in item.features.items():
             if not feature["works"]:
                 found.append(f"{item.title} has no {name}: {feature['why']}")

@@ -135,6 +135,7 @@ def test_each_version_is_measured_once_with_its_own_interpreter_and_pytests_opti
     assert "not_offered" not in said["environments"][0]["variants"]["m-b"]
     assert said["environments"][1]["variants"]["m-b"] == {"not_offered": "too slow"}
     assert "torch 2.9 (old)" not in " ".join(said["notes"])
+    assert "torch 2.9: a test of m-b failed: too slow" in said["notes"]
     probed, ran = (old / "asked").read_text(encoding="utf-8").splitlines()
     assert probed.startswith("-P "), "modules beside the probe must not stand in for others of the same name"
     assert ran.startswith("-m pytest benchmarks --benchmark-enable -q --detq-images=3")
@@ -150,6 +151,21 @@ def test_a_version_that_measured_nothing_is_told_and_fails_the_command(environme
     said = capfd.readouterr().out
     assert "! torch 2.14 (bad): pytest measured nothing and exited with 0" in said
     assert "not measured" in said
+
+
+def test_another_environment_of_the_same_versions_stands_in_for_one_that_measured_nothing(environment, capfd):
+    """Its column is filled, and that the first one failed is still said, and fails the command."""
+    environment("bad", {})
+    environment("good", {"m-fp32": info()})
+    (Path(".tox") / "gone" / "bin").mkdir(parents=True)
+    (Path(".tox") / "gone" / "bin" / "python").write_text("no interpreter")
+    assert main(["bad", "gone", "good", "--json"]) == 1
+    said = json.loads(capfd.readouterr().out)
+    assert [item["name"] for item in said["environments"]] == ["good"]
+    assert said["notes"][:2] == [
+        "gone has no torch that can be imported: it is left out",
+        "bad: pytest measured nothing and exited with 0; good of the same versions was tried instead",
+    ]
 
 
 def test_the_tox_environment_names_every_environment_of_the_matrix():
