@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from detq.datasets.synthetic.actors import SMALL_PX, Actor
 from detq.datasets.synthetic.camera import Camera, Doubles
-from detq.datasets.synthetic.canvas import Canvas
-from detq.datasets.synthetic.conditions import Colour, Conditions, mix, transmission
+from detq.datasets.synthetic.canvas import Canvas, cut_up, levels
+from detq.datasets.synthetic.conditions import Colour, mix, transmission
 from detq.datasets.synthetic.hulls import convex_hulls
 from detq.datasets.synthetic.layout import Scene
 from detq.datasets.synthetic.mesh import Material, Mesh
@@ -52,9 +52,10 @@ def _contacts(canvas: Canvas, scene: Scene, actors: list[Actor]) -> None:
     flat[:, :, :2] = [actor.plot.corners for actor in actors]
     middle = flat.mean(axis=1, keepdims=True)
     visible = [transmission(scene.conditions, actor.distance) for actor in actors]
-    for grow, alpha in ((1.16, 0.28), (1.04, 0.5)):
-        shades = [(8.0, 9.0, 12.0, 255 * alpha * share) for share in visible]
-        canvas.ground(scene.camera, middle + (flat - middle) * grow, shades)
+    grown = ((1.16, 0.28), (1.04, 0.5))
+    corners = np.concatenate([middle + (flat - middle) * grow for grow, _ in grown])
+    shades = [(8.0, 9.0, 12.0, 255 * alpha * share) for _, alpha in grown for share in visible]
+    canvas.ground(scene.camera, corners.reshape(-1, 3), [4] * len(shades), shades)
 
 
 def _sun_shadows(canvas: Canvas, scene: Scene, actors: list[Actor]) -> None:
@@ -74,10 +75,14 @@ def _sun_shadows(canvas: Canvas, scene: Scene, actors: list[Actor]) -> None:
         for actor, end in itertools.compress(zip(actors, ends.tolist(), strict=True), clear)
     ]
     hulls = iter(convex_hulls([part for actor, parts in cast if not actor.mesh.flat for part in parts]))
+    shapes: list[Doubles] = []
+    shades: list[tuple[int, ...]] = []
     for actor, parts in cast:
         alpha = scene.conditions.shadow * transmission(scene.conditions, actor.distance)
-        for part in parts if actor.mesh.flat else itertools.islice(hulls, len(parts)):
-            canvas.polygon(part, (12.0, 14.0, 22.0), alpha)
+        shapes += parts if actor.mesh.flat else itertools.islice(hulls, len(parts))
+        shades += [(12, 14, 22, int(alpha * 255))] * len(parts)
+    if shapes:
+        canvas.polygons(np.concatenate(shapes), [len(shape) for shape in shapes], shades)
 
 
 def _parts(mesh: Mesh, pixels: Doubles) -> list[Doubles]:
@@ -132,34 +137,38 @@ def paint_bodies(canvas: Canvas, scene: Scene) -> list[list[Glow]]:
         return []
     faces = _faces(scene.actors)
     shown = _facing(canvas, scene, faces)
-    corners = faces.corners[np.repeat(shown, faces.sides)]
-    polygons = _cut_up(canvas.corners(faces.pixels[corners]), faces.sides[shown])
-    looks = zip(polygons, _shade(scene, faces, shown), strict=True)
+    corners = canvas.whole_pixels(faces.pixels[faces.corners[np.repeat(shown, faces.sides)]])
+    inside = canvas.in_frame(corners, faces.sides[shown])
+    corners = corners[np.repeat(inside, faces.sides[shown])]
+    drawn = shown.copy()
+    drawn[shown] = inside
+    looks = zip(cut_up(corners, faces.sides[drawn].tolist()), _shade(scene, faces, drawn), strict=True)
+    skirts = iter(_skirts(canvas, scene))
     polygon = canvas.opaque.polygon
     glows, first = [], 0
     for actor, count in zip(scene.actors, faces.counts, strict=True):
-        facing = shown[first : first + count]
         if actor.mesh.skirt:
-            _paint_skirt(canvas, scene.conditions, actor)
-        for corners_of, colour in itertools.islice(looks, int(np.count_nonzero(facing))):
+            polygon(*next(skirts))
+        for corners_of, colour in itertools.islice(looks, int(np.count_nonzero(drawn[first : first + count]))):
             polygon(corners_of, colour)
-        glows.append(_glows(actor, facing, scene.camera) if actor.lit else [])
+        glows.append(_glows(actor, shown[first : first + count], scene.camera) if actor.lit else [])
         first += count
     return glows
 
 
-def _cut_up(flat: list[float], sides: NDArray[np.int64]) -> Iterator[list[float]]:
-    """Cut x, y, x, y, … into polygons with so many corners."""
-    ends = (2 * np.cumsum(sides)).tolist()
-    return (flat[start:end] for start, end in zip([0, *ends], ends, strict=False))
-
-
-def _paint_skirt(canvas: Canvas, conditions: Conditions, actor: Actor) -> None:
-    visible = transmission(conditions, actor.distance)
+def _skirts(canvas: Canvas, scene: Scene) -> list[tuple[list[float], tuple[int, ...]]]:
+    """Return the dark that is painted before the bodies that have a skirt: corners in whole pixels, colour."""
+    actors = [actor for actor in scene.actors if actor.mesh.skirt]
+    if not actors:
+        return []
+    conditions = scene.conditions
     light = conditions.ambient
+    dark = (10 * light[0], 10 * light[1], 10 * light[2])
     # Only the first part, the lower body, has gaps between its faces.
-    shade = mix(conditions.haze, (10 * light[0], 10 * light[1], 10 * light[2]), visible)
-    canvas.polygon(actor.hulls[0], shade)
+    hulls = [actor.hulls[0] for actor in actors]
+    shades = [levels(mix(conditions.haze, dark, transmission(conditions, actor.distance))) for actor in actors]
+    corners = canvas.whole_pixels(np.concatenate(hulls))
+    return list(zip(cut_up(corners, [len(hull) for hull in hulls]), shades, strict=True))
 
 
 def _facing(canvas: Canvas, scene: Scene, faces: _Faces) -> NDArray[np.bool_]:
@@ -195,7 +204,7 @@ def _shade(scene: Scene, faces: _Faces, shown: NDArray[np.bool_]) -> list[tuple[
         colour[shining] = np.asarray([actor.colours[M.LIT_WINDOW] for actor in actors])[whose[shining]]
     visible = np.asarray([transmission(conditions, actor.distance) for actor in actors])[whose]
     colour = np.asarray(conditions.haze) + (colour - np.asarray(conditions.haze)) * visible[:, None]
-    return [tuple(levels) for levels in np.clip(colour + 0.5, 0, 255).astype(np.int64).tolist()]
+    return [tuple(rgb) for rgb in np.clip(colour + 0.5, 0, 255).astype(np.int64).tolist()]
 
 
 def _normals(a: Doubles, b: Doubles, c: Doubles) -> Doubles:

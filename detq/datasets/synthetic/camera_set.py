@@ -124,10 +124,10 @@ def _render(scene: Scene, size: tuple[int, int], owners: Owners) -> np.ndarray:
     paint_background(canvas, scene, dice)
     paint_shadows(canvas, scene)
     glows = paint_bodies(canvas, scene)
-    pixels = add_texture(canvas.shrink(), scene, owners, dice)
+    planes = add_texture(canvas.shrink(), scene, owners, dice)
     if any(glows):
-        add_glow(pixels, scene, glows, dice)
-    image = Image.fromarray(pixels)
+        add_glow(planes, scene, glows, dice)
+    image = Image.merge("RGB", [Image.fromarray(plane) for plane in planes])
     if scene.conditions.falling:
         falling(image, scene, dice)
     return expose(optics(image, scene, dice), scene, dice)

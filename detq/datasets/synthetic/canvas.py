@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from detq.datasets.synthetic.camera import REFERENCE, Camera, Doubles, clip_near
-from detq.datasets.synthetic.conditions import Colour
 
-__all__ = ["Canvas", "levels"]
+__all__ = ["Canvas", "cut_up", "levels"]
 
+Sides = NDArray[np.int64]
 _OVERSAMPLING = 2
 _NEAR_M = 0.5
 _LIMIT = 4e6
@@ -20,6 +22,19 @@ _LIMIT = 4e6
 def levels(colour: Sequence[float]) -> tuple[int, ...]:
     """Round a colour to whole levels from 0 to 255."""
     return tuple([0 if level < 0 else 255 if level > 255 else int(level + 0.5) for level in colour])
+
+
+def cut_up(corners: Doubles, sides: Iterable[int]) -> Iterator[list[float]]:
+    """Cut corners `(V, 2)` into polygons with so many of them, for Pillow each is x, y, x, y in one list."""
+    flat, start = _flat(corners), 0
+    for count in sides:
+        yield flat[start : start + 2 * count]
+        start += 2 * count
+
+
+def _flat(corners: Doubles) -> list[float]:
+    values: list[float] = corners.reshape(-1).tolist()
+    return values
 
 
 class Canvas:
@@ -39,12 +54,8 @@ class Canvas:
         self.opaque = ImageDraw.Draw(self.image)
         self.blended = ImageDraw.Draw(self.image, "RGBA")
 
-    def corners(self, pixels: Doubles) -> list[float]:
-        """Turn reference pixels `(N, 2)` into the canvas's whole pixels, all in one list: x, y, x, y."""
-        flat: list[float] = self._whole_pixels(pixels).reshape(-1).tolist()
-        return flat
-
-    def _whole_pixels(self, pixels: Doubles) -> Doubles:
+    def whole_pixels(self, pixels: Doubles) -> Doubles:
+        """Turn reference pixels `(N, 2)` into the canvas's whole pixels."""
         # Pillow paints the pixels that whole coordinates name, hence the half pixel.
         scaled = pixels * self._scale
         scaled -= 0.5
@@ -55,43 +66,56 @@ class Canvas:
         np.floor(scaled, out=scaled)
         return np.asarray(scaled)
 
-    def polygon(self, pixels: Doubles, colour: Colour, alpha: float = 1.0) -> None:
-        """Paint a polygon given in reference pixels."""
-        if alpha >= 1.0:
-            self.opaque.polygon(self.corners(pixels), levels(colour))
-        else:
-            self.blended.polygon(self.corners(pixels), (*levels(colour), int(alpha * 255)))
+    def in_frame(self, drawn: Doubles, sides: Sides) -> NDArray[np.bool_]:
+        """Tell which polygons with so many corners, `(N,)`, all in whole pixels, may reach into the picture."""
+        first = np.cumsum(sides) - sides
+        low, high = np.minimum.reduceat(drawn, first), np.maximum.reduceat(drawn, first)
+        return np.asarray((high >= 0).all(axis=1) & (low < self.image.size).all(axis=1))
 
-    def ground(self, camera: Camera, quads: Doubles, colours: Sequence[Sequence[float]] | Doubles) -> None:
+    def polygons(self, pixels: Doubles, sides: Sequence[int], colours: Sequence[tuple[int, ...]]) -> None:
+        """Paint polygons given in reference pixels, in this order.
+
+        Args:
+            pixels: `(V, 2)`, the corners of all polygons, which is much cheaper than one by one.
+            sides: how many corners each polygon has.
+            colours: the levels of each, RGB, or, to mix with what is below, RGB and alpha.
+        """
+        brush = (self.opaque if len(colours[0]) == 3 else self.blended).polygon
+        for polygon, colour in zip(cut_up(self.whole_pixels(pixels), sides), colours, strict=True):
+            brush(polygon, colour)
+
+    def ground(
+        self, camera: Camera, corners: Doubles, sides: Sequence[int], colours: Sequence[Sequence[float]] | Doubles
+    ) -> None:
         """Paint polygons that lie in the world, in this order.
 
         Args:
             camera: who looks at them.
-            quads: `(N, K, 3)`, corners in metres.
+            corners: `(V, 3)`, those of all polygons, metres.
+            sides: how many corners each polygon has.
             colours: `(N, 3)`, RGB, or, to mix with what is below, `(N, 4)`, RGB and alpha; 0 to 255.
         """
-        count, corners, _ = quads.shape
-        seen = camera.to_camera(quads.reshape(-1, 3))
-        ahead = (seen[:, 2] >= _NEAR_M).reshape(count, corners)
-        whole = np.asarray(ahead.all(axis=1))
+        counts = np.asarray(sides)
+        first = np.cumsum(counts) - counts
+        seen = camera.to_camera(corners)
+        ahead = seen[:, 2] >= _NEAR_M
+        whole, partly = np.logical_and.reduceat(ahead, first), np.logical_or.reduceat(ahead, first)
         # What is partly behind the camera is cut first. All of it is behind: nothing to paint.
-        seen[~np.repeat(whole, corners)] = 1.0
-        drawn = self._whole_pixels(camera.to_pixels(seen)).reshape(count, corners, 2)
-        inside = (drawn.max(axis=1) >= 0).all(axis=1) & (drawn.min(axis=1) < self.image.size).all(axis=1)
-        flat = drawn.reshape(count, -1).tolist()
-        shown = np.flatnonzero(np.where(whole, inside, ahead.any(axis=1)))
-        tones = (np.clip(colours, 0, 255) + 0.5).astype(np.int64)[shown]
+        seen[~np.repeat(whole, counts)] = 1.0
+        drawn = self.whole_pixels(camera.to_pixels(seen))
+        shown = np.where(whole, self.in_frame(drawn, counts), partly)
+        tones = (np.clip(colours, 0, 255) + 0.5).astype(np.int64)
         brush = (self.opaque if tones.shape[1] == 3 else self.blended).polygon
-        for number, uncut, tone in zip(shown.tolist(), whole[shown].tolist(), tones.tolist(), strict=True):
-            polygon = flat[number] if uncut else self.corners(_cut(camera, quads[number]))
-            if len(polygon) > 4:
-                brush(polygon, tuple(tone))
+        polygons = zip(cut_up(drawn, sides), tones.tolist(), whole.tolist(), first.tolist(), sides, strict=True)
+        for polygon, tone, uncut, start, count in itertools.compress(polygons, shown.tolist()):
+            corners_of = polygon if uncut else self._cut(camera, corners[start : start + count])
+            if len(corners_of) > 4:
+                brush(corners_of, tuple(tone))
+
+    def _cut(self, camera: Camera, corners: Doubles) -> list[float]:
+        kept = clip_near(camera.to_camera(corners).tolist(), _NEAR_M)
+        return _flat(self.whole_pixels(camera.to_pixels(np.asarray(kept)))) if kept else []
 
     def shrink(self) -> Image.Image:
         """Return the picture at the size asked for."""
         return self.image.reduce(_OVERSAMPLING)
-
-
-def _cut(camera: Camera, corners: Doubles) -> Doubles:
-    kept = clip_near(camera.to_camera(corners).tolist(), _NEAR_M)
-    return camera.to_pixels(np.asarray(kept)) if kept else np.zeros((0, 2))

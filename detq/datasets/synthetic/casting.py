@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from detq.datasets.synthetic.actors import Actor, Pose, free, place
+from detq.datasets.synthetic.actors import Actor, Body, Pose, free, place
 from detq.datasets.synthetic.camera import Camera, Doubles
 from detq.datasets.synthetic.cars import CAR_SHAPES, PAINTS, VARIANTS, car_mesh
 from detq.datasets.synthetic.conditions import Colour, Conditions, mix
@@ -50,10 +48,8 @@ def _colours(paint: Colour, second: Colour | None = None, third: Colour | None =
     return table
 
 
-def cast_car(
-    dice: Dice, pose: Pose, camera: Camera, conditions: Conditions, *, moving: bool, among: Sequence[Actor]
-) -> Actor | None:
-    """Put a random car at `pose`, where nobody `among` the others stands."""
+def cast_car(dice: Dice, pose: Pose, camera: Camera, conditions: Conditions, *, moving: bool) -> Body | None:
+    """Draw a car at `pose`, or nothing where the camera does not look."""
     if camera.glimpse(pose.x, pose.y, 2.6) is None:
         return None
     mesh = car_mesh(dice.weighted(_KINDS), dice.integer(0, VARIANTS - 1))
@@ -70,11 +66,11 @@ def cast_car(
         mix(dirt, _SNOW, snowed * 0.35), roof, GLASS=mix(glass, _SNOW, snowed * 0.3), PLATE=plate, RIM=rim
     )
     lit = moving and dice.chance(conditions.lit)
-    return place(camera, "car", mesh, Pose(pose.x, pose.y, pose.ahead, stretch), colours, lit=lit, among=among)
+    return Body("car", mesh, Pose(pose.x, pose.y, pose.ahead, stretch), colours, lit)
 
 
-def cast_other(dice: Dice, road: Road, camera: Camera, conditions: Conditions) -> Actor | None:
-    """Put somebody else into traffic: a lorry, a bus, a motorcycle, somebody on foot, a container."""
+def cast_other(dice: Dice, road: Road, conditions: Conditions) -> Body:
+    """Draw somebody else in traffic: a lorry, a bus, a motorcycle, somebody on foot, a container."""
     kind = dice.weighted((("lorry", 3.0), ("bus", 1.2), ("cyclist", 2.0), ("person", 3.0), ("box", 1.6)))
     pose, moving = car_pose(dice, road, 12.0, 90.0)
     paint, second = _vivid(dice), _vivid(dice)
@@ -83,23 +79,21 @@ def cast_other(dice: Dice, road: Road, camera: Camera, conditions: Conditions) -
     if kind == "lorry":
         mesh = lorry_mesh(dice.integer(0, 3))
         cargo = dice.jitter(dice.pick(((226, 226, 224), (226, 226, 224), (150, 152, 154), second)), 14)
-        return place(camera, kind, mesh, pose, _colours(paint, cargo, _vivid(dice)), lit=lit)
+        return Body(kind, mesh, pose, _colours(paint, cargo, _vivid(dice)), lit)
     if kind == "bus":
-        return place(camera, kind, bus_mesh(dice.integer(0, 1)), pose, _colours(paint, second), lit=lit)
+        return Body(kind, bus_mesh(dice.integer(0, 1)), pose, _colours(paint, second), lit)
     skin = dice.pick(((196, 152, 122), (142, 98, 72), (92, 62, 46)))
     if kind == "cyclist":
         mesh = cyclist_mesh(dice.integer(0, 1))
-        return place(camera, kind, mesh, pose, _colours(paint, dice.jitter((60, 60, 64), 30), skin))
+        return Body(kind, mesh, pose, _colours(paint, dice.jitter((60, 60, 64), 30), skin))
     edge = dice.sign() * (road.right + dice.uniform(0.4, 2.5))
     beside = Pose(road.centre(pose.y) + edge, pose.y, pose.ahead)
     if kind == "person":
         at = beside if dice.chance(0.7) else pose
-        return place(
-            camera, kind, person_mesh(dice.integer(0, 3)), at, _colours(paint, dice.jitter((50, 54, 70), 30), skin)
-        )
+        return Body(kind, person_mesh(dice.integer(0, 3)), at, _colours(paint, dice.jitter((50, 54, 70), 30), skin))
     mesh = box_mesh(*dice.pick(((6.1, 2.4, 2.6), (1.2, 0.9, 1.3), (2.2, 1.6, 1.5), (3.6, 2.0, 1.7))))
     at = Pose(beside.x + (1.5 if edge > 0 else -1.5), beside.y, beside.ahead)
-    return place(camera, kind, mesh, at, _colours(paint, second, _vivid(dice)))
+    return Body(kind, mesh, at, _colours(paint, second, _vivid(dice)))
 
 
 def _vivid(dice: Dice) -> Colour:
@@ -110,84 +104,73 @@ def _vivid(dice: Dice) -> Colour:
 
 def cast_street(dice: Dice, road: Road, camera: Camera) -> list[Actor]:
     """Return what stands beside the road: houses, trees, lamps, signs, rails, a gantry."""
-    found: list[Actor | None] = []
+    found: list[Body] = []
     edge = road.right + 0.5
     if road.kind in {"street", "junction", "car park"} or dice.chance(0.15):
-        found += [
-            _house(dice, road, camera, side, 12.0 + 17.0 * n) for n in range(6) for side in (-1, 1) if dice.chance(0.75)
-        ]
+        found += [_house(dice, road, side, 12.0 + 17.0 * n) for n in range(6) for side in (-1, 1) if dice.chance(0.75)]
     trees = dice.integer(0, 12)
     for _ in range(trees):
         y = dice.uniform(8, 130)
         x = road.centre(y) + dice.sign() * (edge + dice.uniform(1.5, 5.0 if road.verge == "pavement" else 30.0))
-        found.append(_tree(dice, camera, x, y))
-    found += _lamps(dice, road, camera)
+        found.append(_tree(dice, x, y))
+    found += _lamps(dice, road)
     for _ in range(dice.integer(0, 4)):
         y = dice.uniform(10, 80)
         x = road.centre(y) + dice.sign() * (edge + dice.uniform(0.2, 1.5))
         size = dice.uniform(0.8, 1.2)
         colours = _colours(_vivid(dice), _vivid(dice))
-        found.append(
-            place(camera, "sign", sign_mesh(dice.integer(0, 3)), Pose(x, y, stretch=(size, size, size)), colours)
-        )
+        found.append(Body("sign", sign_mesh(dice.integer(0, 3)), Pose(x, y, stretch=(size, size, size)), colours))
     if road.kind == "highway":
-        found += _rails(dice, road, camera)
+        found += _rails(dice, road)
         if dice.chance(0.3):
             y = dice.uniform(35, 110)
             board = dice.pick(((30, 90, 60), (30, 70, 150), (40, 44, 48)))
             mesh = gantry_mesh(int(2 * edge + 3))
-            found.append(
-                place(
-                    camera,
-                    "gantry",
-                    mesh,
-                    Pose(road.centre(y), y, road.along(y)),
-                    _colours(board, TRIM=(120, 122, 124)),
-                )
-            )
+            colours = _colours(board, TRIM=(120, 122, 124))
+            found.append(Body("gantry", mesh, Pose(road.centre(y), y, road.along(y)), colours))
     actors: list[Actor] = []
-    for actor in found:
-        if actor is not None and free(actor.plot, actors):
+    for actor in place(camera, found):
+        if free(actor.plot, actors):
             actors.append(actor)
     return actors
 
 
-def _house(dice: Dice, road: Road, camera: Camera, side: int, y: float) -> Actor | None:
+def _house(dice: Dice, road: Road, side: int, y: float) -> Body:
     x = road.centre(y) + side * (road.right + dice.uniform(9, 13))
     wall = dice.jitter(
         dice.pick(((168, 150, 132), (142, 98, 80), (190, 186, 178), (120, 122, 128), (206, 192, 160))), 20
     )
     lit = mix((70, 76, 84), (235, 190, 110), dice.unit())
     colours = _colours(wall, TRIM=(92, 90, 90), LIT_WINDOW=lit)
-    return place(camera, "house", house_mesh(dice.integer(0, 11)), Pose(x, y), colours)
+    return Body("house", house_mesh(dice.integer(0, 11)), Pose(x, y), colours)
 
 
-def _tree(dice: Dice, camera: Camera, x: float, y: float) -> Actor | None:
+def _tree(dice: Dice, x: float, y: float) -> Body:
     leaf = dice.pick(((58, 78, 42), (72, 92, 46), (46, 62, 40), (110, 96, 52), (84, 76, 66)))
     tones = [dice.jitter(mix(leaf, (20, 26, 20), shade), 8) for shade in (0.0, 0.25, 0.5)]
     size = dice.uniform(0.8, 1.4)
     pose = Pose(x, y, stretch=(size * dice.sign(), 1.0, size))
-    return place(camera, "tree", tree_mesh(dice.integer(0, 11)), pose, _colours(*tones, TRIM=(62, 50, 42)))
+    return Body("tree", tree_mesh(dice.integer(0, 11)), pose, _colours(*tones, TRIM=(62, 50, 42)))
 
 
-def _lamps(dice: Dice, road: Road, camera: Camera) -> list[Actor | None]:
+def _lamps(dice: Dice, road: Road) -> list[Body]:
     if not dice.chance(0.65):
         return []
     first, gap, edge = dice.uniform(4, 25), dice.uniform(22, 40), road.right + 0.7
     sides = dice.pick(((-1,), (1,), (-1, 1)))
     colours = _colours(dice.jitter((128, 130, 132), 40), LIT_WINDOW=(210, 210, 200))
     return [
-        place(camera, "lamp", lamp_mesh(-side), Pose(road.centre(y) + side * edge, y), colours)
+        Body("lamp", lamp_mesh(-side), Pose(road.centre(y) + side * edge, y), colours)
         for y in (first + gap * n for n in range(4))
         for side in sides
     ]
 
 
-def _rails(dice: Dice, road: Road, camera: Camera) -> list[Actor | None]:
+def _rails(dice: Dice, road: Road) -> list[Body]:
     places = [(-road.right - 0.4, 0.8), (road.right + 0.4, 0.8), (0.0, 0.75 if road.median > 0.5 else 0.0)]
     concrete = int(dice.chance(0.35))
     colours = _colours(dice.jitter((150, 152, 154), 25))
-    rails: list[Actor | None] = []
+    rails: list[Body] = []
     for offset, likely in places:
         if not dice.chance(likely):
             continue
@@ -197,6 +180,6 @@ def _rails(dice: Dice, road: Road, camera: Camera) -> list[Actor | None]:
             middle = y + length / 2
             ahead = road.along(middle)
             pose = Pose(road.centre(middle) + offset, middle, ahead, (1.0, length / ahead[1] - 0.25, 1.0))
-            rails.append(place(camera, "rail", rail_mesh(concrete), pose, colours))
+            rails.append(Body("rail", rail_mesh(concrete), pose, colours))
             y += length
     return rails

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -14,6 +15,12 @@ Choice = TypeVar("Choice")
 _BLOCK = 256
 
 
+def _blocks(bits: np.random.PCG64) -> Iterator[list[float]]:
+    while True:
+        words = bits.random_raw(_BLOCK) >> np.uint64(11)
+        yield (words[::-1] * 2.0**-53).tolist()
+
+
 class Dice:
     """A stream of random numbers, determined by a few non-negative integers.
 
@@ -22,15 +29,10 @@ class Dice:
     """
 
     def __init__(self, *entropy: int) -> None:
-        self._bits = np.random.PCG64(np.random.SeedSequence(entropy))
-        self._block: list[float] = []
-
-    def unit(self) -> float:
+        blocks = _blocks(np.random.PCG64(np.random.SeedSequence(entropy)))
+        # A scene takes some 1500 numbers: a method written in Python would cost several times as much.
+        self.unit: Callable[[], float] = itertools.chain.from_iterable(blocks).__next__
         """Return a number in [0, 1)."""
-        if not self._block:
-            words = self._bits.random_raw(_BLOCK) >> np.uint64(11)
-            self._block = (words * 2.0**-53).tolist()
-        return self._block.pop()
 
     def uniform(self, low: float, high: float) -> float:
         """Return a number in [low, high)."""
@@ -63,8 +65,7 @@ class Dice:
 
     def jitter(self, colour: Sequence[float], spread: float) -> tuple[float, float, float]:
         """Return an RGB `colour` with its brightness, and a little its hue, moved by up to `spread` levels."""
-        shift = self.uniform(-spread, spread)
-        red = colour[0] + shift + self.uniform(-spread, spread) / 4
-        green = colour[1] + shift + self.uniform(-spread, spread) / 4
-        blue = colour[2] + shift + self.uniform(-spread, spread) / 4
+        unit, width = self.unit, 2 * spread
+        shift = width * unit() - spread
+        red, green, blue = [level + shift + (width * unit() - spread) / 4 for level in colour]
         return min(max(red, 0.0), 255.0), min(max(green, 0.0), 255.0), min(max(blue, 0.0), 255.0)

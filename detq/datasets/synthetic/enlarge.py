@@ -26,21 +26,20 @@ def bands(height: int, row_values: int, multiple: int = 1) -> Iterator[slice]:
 
 
 def enlarged(image: Image.Image, size: tuple[int, int]) -> Iterator[tuple[slice, Wide]]:
-    """Give a picture, grey ones as RGB, at a larger size: what `Image.resize` with its bilinear filter makes of it.
+    """Give a grey picture at a larger size: what `Image.resize` with its bilinear filter makes of it.
 
     Args:
-        image: mode L or RGB.
+        image: mode L.
         size: (width, height) in pixels.
 
     Yields:
-        rows, and their levels as uint16 `(rows, width, 3)`, from top to bottom.
+        rows, and their levels as uint16 `(rows, width)`, from top to bottom.
     """
     width, height = size
     factor = next((factor for factor in _FACTORS if image.height * factor == height), 1)
     # Pillow, too, widens first, and rounds before it goes on to the rows. Whole factors need no general filter there.
-    wide = image.resize((width, height if factor == 1 else image.height), Image.Resampling.BILINEAR)
-    levels = np.asarray(wide.convert("RGB"))
-    for rows in bands(height, 3 * width, factor):
+    levels = np.asarray(image.resize((width, height // factor), Image.Resampling.BILINEAR))
+    for rows in bands(height, width, factor):
         if factor == 1:
             yield rows, levels[rows].astype(np.uint16)
         else:
@@ -50,9 +49,9 @@ def enlarged(image: Image.Image, size: tuple[int, int]) -> Iterator[tuple[slice,
 def _heightened(levels: NDArray[np.uint8], factor: int, rows: slice) -> Wide:
     """Make `factor` rows of each row: between the middles of two of them levels go over evenly."""
     wanted = np.arange(rows.start - 1, rows.stop + 1)
-    near = levels[np.clip(wanted, 0, len(levels) - 1)].astype(np.uint16)
+    near = levels.take(wanted, axis=0, mode="clip").astype(np.uint16)
     middle = near[1:-1]
-    high = np.empty((len(middle), factor, *middle.shape[1:]), np.uint16)
+    high = np.empty((len(middle), factor, middle.shape[1]), np.uint16)
     # How far off the row's middle a new row is, counted in parts of which the row has twice the factor.
     for off in range(1, factor, 2):
         mixed = middle * np.uint16(2 * factor - off)
@@ -60,4 +59,4 @@ def _heightened(levels: NDArray[np.uint8], factor: int, rows: slice) -> Wide:
         for side, other in ((-off, near[:-2]), (off, near[2:])):
             np.add(mixed, other if off == 1 else other * np.uint16(off), out=high[:, (side + factor - 1) // 2])
     high >>= np.uint16(factor.bit_length())
-    return high.reshape(-1, *middle.shape[1:])
+    return high.reshape(-1, middle.shape[1])

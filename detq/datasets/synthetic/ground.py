@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -20,6 +21,7 @@ _VERGES: dict[str, tuple[Colour, ...]] = {
     "pavement": ((150, 146, 140), (128, 126, 124), (164, 156, 148)),
     "dirt": ((148, 126, 100), (122, 108, 92), (166, 148, 122)),
 }
+Shape = list[list[float]]
 _SNOW: Colour = (228, 232, 240)
 _TRACKS_M = 75
 
@@ -69,38 +71,44 @@ def _horizon(canvas: Canvas, scene: Scene, dice: Dice) -> None:
     """Hills, woods or a skyline far away."""
     far = 700.0
     haze, conditions = scene.conditions.haze, scene.conditions
+    shapes: list[Shape] = []
+    tones: list[Colour] = []
     for layer in range(dice.integer(0, 3)):
         woods = dice.chance(0.5)
         base: Colour = dice.jitter((74, 88, 70) if woods else (96, 104, 112), 18)
-        tone = mix(lit_ground(conditions, base, 0.0), haze, 0.55 - 0.12 * layer)
-        height, heights = dice.uniform(10, 50), []
-        for _ in range(41):
+        tones.append(mix(lit_ground(conditions, base, 0.0), haze, 0.55 - 0.12 * layer))
+        height, ridge = dice.uniform(10, 50), []
+        for n in range(41):
             height = min(max(height + dice.uniform(-14, 14), 4.0), 80.0)
-            heights.append(height)
-        x = np.linspace(-2400, 2400, 41)
-        ridge = np.stack([x, np.full(41, far), np.asarray(heights)], axis=1)
-        foot = np.asarray([[2400.0, far, -4.0], [-2400.0, far, -4.0]])
-        canvas.ground(scene.camera, np.concatenate([ridge, foot])[None], [tone])
+            ridge.append([n * 120.0 - 2400.0, far, height])
+        shapes.append([*ridge, [2400.0, far, -4.0], [-2400.0, far, -4.0]])
     if dice.chance(0.45):
-        _skyline(canvas, scene, dice, far)
+        _skyline(scene, dice, far, shapes, tones)
+    _paint(canvas, scene, shapes, tones)
 
 
-def _skyline(canvas: Canvas, scene: Scene, dice: Dice, far: float) -> None:
-    quads, tones = [], []
+def _skyline(scene: Scene, dice: Dice, far: float, shapes: list[Shape], tones: list[Colour]) -> None:
+    """Add houses and what is lit of their windows to the shapes and their colours."""
     for _ in range(dice.integer(6, 28)):
         x, wide, tall = dice.uniform(-600, 600), dice.uniform(14, 50), dice.uniform(20, 190) * dice.unit() + 12
-        quads.append(_wall(x, x + wide, far, tall))
+        shapes.append(_wall(x, x + wide, far, tall))
         base = lit_ground(scene.conditions, dice.jitter((122, 122, 126), 30), 0.0)
         tones.append(mix(base, scene.conditions.haze, dice.uniform(0.35, 0.75)))
         if scene.conditions.night > 0.5:
             for _ in range(4):
                 left, low = x + wide * dice.uniform(0.1, 0.8), tall * dice.uniform(0.1, 0.8)
-                quads.append(_wall(left, left + 3, far, low + 3, low))
+                shapes.append(_wall(left, left + 3, far, low + 3, low))
                 tones.append((190, 160, 100))
-    canvas.ground(scene.camera, np.asarray(quads), tones)
 
 
-def _wall(left: float, right: float, y: float, top: float, bottom: float = -4.0) -> list[list[float]]:
+def _paint(canvas: Canvas, scene: Scene, shapes: list[Shape], tones: Sequence[Sequence[float]]) -> None:
+    """Paint shapes with any number of corners, all at once, which is much cheaper than one by one."""
+    if shapes:
+        corners = np.asarray(list(itertools.chain.from_iterable(shapes)), np.float64)
+        canvas.ground(scene.camera, corners, [len(shape) for shape in shapes], tones)
+
+
+def _wall(left: float, right: float, y: float, top: float, bottom: float = -4.0) -> Shape:
     return [[left, y, bottom], [right, y, bottom], [right, y, top], [left, y, top]]
 
 
@@ -120,21 +128,26 @@ def _ground_y(camera: Camera, side: int) -> float:
     return max(camera.position[2] * y / max(-z, 1e-3), -5.0)
 
 
-def _strips(road: Road, near: Doubles, far: Doubles, left: float, right: float) -> Doubles:
-    """Return quads `(N, 4, 3)` that follow the road from each `near` to each `far`, between two offsets from it."""
-    quads = np.zeros((len(near), 4, 3))
-    for corner, (along, offset) in enumerate(((near, left), (near, right), (far, right), (far, left))):
-        quads[:, corner, 0] = road.centre(along) + offset
-        quads[:, corner, 1] = along
-    return quads
+def _strips(road: Road, near: Doubles, far: Doubles, offsets: Sequence[tuple[float, float]]) -> Doubles:
+    """Return the corners `(L * N * 4, 3)` of quads that follow the road.
+
+    Between each pair of offsets from it, `(L, 2)`, they lead from each `near` to each `far`, `(N,)`.
+    """
+    across = np.asarray(offsets, np.float64).reshape(-1, 1, 2)[..., [0, 1, 1, 0]]
+    along = np.stack([near, near, far, far], axis=1)
+    quads = np.zeros((len(across), *along.shape, 3))
+    quads[..., 0] = road.centre(along) + across
+    quads[..., 1] = along
+    return quads.reshape(-1, 3)
 
 
-def _tones(scene: Scene, colour: Colour, along: Doubles) -> Doubles:
-    """Return what a ground colour looks like at each place along the road, `(N, 3)`."""
+def _tones(scene: Scene, colours: Sequence[Colour], along: Doubles) -> Doubles:
+    """Return what ground colours, `(L, 3)`, look like at each place along the road, `(N,)`: `(L * N, 3)`."""
     haze = np.asarray(scene.conditions.haze)
     away = scene.camera.distances(scene.road.centre(along), along)
-    lit = np.asarray(_lit(scene.conditions, colour))
-    return np.asarray(haze + (lit - haze) * transmission(scene.conditions, away)[:, None])
+    lit = np.asarray([_lit(scene.conditions, colour) for colour in colours]).reshape(-1, 1, 3)
+    tones = haze + (lit - haze) * transmission(scene.conditions, away)[:, None]
+    return np.asarray(tones.reshape(-1, 3))
 
 
 def _surface(canvas: Canvas, scene: Scene, dice: Dice, edges: list[float]) -> None:
@@ -148,27 +161,29 @@ def _surface(canvas: Canvas, scene: Scene, dice: Dice, edges: list[float]) -> No
     wide = 400.0 if road.kind == "car park" else 0.0
     # Side by side, not one on the other: painting large areas takes most of the time.
     left, right = road.left - wide, road.right + wide
-    layers = [(-500.0, left - 0.35, verge), (right + 0.35, 500.0, verge)]
-    layers += [(left - 0.35, left, kerb), (right, right + 0.35, kerb), (left, right, asphalt)]
+    borders = [(-500.0, left - 0.35), (right + 0.35, 500.0), (left - 0.35, left), (right, right + 0.35), (left, right)]
+    colours = [verge, verge, kerb, kerb, asphalt]
     if road.median > 0.5:
-        layers.append((-road.median + 0.3, road.median - 0.3, mix(verge, kerb, dice.unit())))
+        borders.append((-road.median + 0.3, road.median - 0.3))
+        colours.append(mix(verge, kerb, dice.unit()))
     tracks = mix(asphalt, (60, 60, 62), dice.uniform(0.05, 0.3) + 0.3 * white)
-    layers += [(lane + s - 0.25, lane + s + 0.25, tracks) for lane, _ in road.lanes for s in (-0.75, 0.75)] * (
-        wide == 0
-    )
     near, far = np.asarray(edges[1:]), np.asarray(edges[:-1])
-    quads, tones = [], []
-    for left, right, colour in layers:
-        reach = far < _TRACKS_M if colour is tracks else far < np.inf
-        quads.append(_strips(road, near[reach], far[reach], left, right))
-        tones.append(_tones(scene, colour, (near[reach] + far[reach]) / 2))
-    canvas.ground(scene.camera, np.concatenate(quads), np.concatenate(tones))
+    quads, tones = [_strips(road, near, far, borders)], [_tones(scene, colours, (near + far) / 2)]
+    if not wide:
+        near, far = near[far < _TRACKS_M], far[far < _TRACKS_M]
+        ruts = [(lane + s - 0.25, lane + s + 0.25) for lane, _ in road.lanes for s in (-0.75, 0.75)]
+        quads.append(_strips(road, near, far, ruts))
+        tones.append(_tones(scene, [tracks] * len(ruts), (near + far) / 2))
     if road.crossing:
-        tone = lit_ground(conditions, asphalt, scene.camera.distance(0.0, road.crossing))
         y0, y1 = road.crossing - 4.2, road.crossing + 4.2
-        canvas.ground(
-            scene.camera, np.asarray([[[-90, y0, 0], [90, y0, 0], [90, y1, 0], [-90, y1, 0]]], np.float64), [tone]
-        )
+        quads.append(np.asarray([[-90, y0, 0], [90, y0, 0], [90, y1, 0], [-90, y1, 0]], np.float64))
+        tones.append(np.asarray([lit_ground(conditions, asphalt, scene.camera.distance(0.0, road.crossing))]))
+    _paint_quads(canvas, scene, quads, tones)
+
+
+def _paint_quads(canvas: Canvas, scene: Scene, quads: list[Doubles], tones: list[Doubles]) -> None:
+    corners = np.concatenate(quads)
+    canvas.ground(scene.camera, corners, [4] * (len(corners) // 4), np.concatenate(tones))
 
 
 def _distance(scene: Scene, y: float) -> float:
@@ -187,20 +202,21 @@ def _markings(canvas: Canvas, scene: Scene, dice: Dice, edges: list[float]) -> N
     seen = far < 220
     if road.crossing:
         seen &= (near >= road.crossing + 4.2) | (far <= road.crossing - 4.2)
-    quads = [_strips(road, near[seen], far[seen], offset - 0.08, offset + 0.08) for offset, _ in solid]
-    tones = [_tones(scene, colour, near[seen]) for _, colour in solid]
+    quads = [_strips(road, near[seen], far[seen], [(offset - 0.08, offset + 0.08) for offset, _ in solid])]
+    tones = [_tones(scene, [colour for _, colour in solid], near[seen])]
     period, dash = dice.pick(((12.0, 6.0), (9.0, 3.0), (12.0, 4.0)))
     starts = dice.uniform(-period, 0) + np.arange(18, dtype=np.float64) * period
     if road.crossing:
         starts = starts[np.abs(starts + dash / 2 - road.crossing) >= 6.5]
-    quads += [_strips(road, starts, starts + dash, offset - 0.08, offset + 0.08) for offset in _dividers(scene)]
-    tones += [_tones(scene, paint, starts)] * len(_dividers(scene))
+    broken = [(offset - 0.08, offset + 0.08) for offset in _dividers(scene)]
+    quads.append(_strips(road, starts, starts + dash, broken))
+    tones.append(_tones(scene, [paint] * len(broken), starts))
     if road.crossing or dice.chance(0.15):
         y = np.asarray([(road.crossing or 22.0) - 7.5])
-        bars = np.arange(road.left + 0.4, road.right - 0.4, 1.0).tolist()
-        quads += [_strips(road, y, y + 2.6, x, x + 0.5) for x in bars]
-        tones += [_tones(scene, paint, y)] * len(bars)
-    canvas.ground(scene.camera, np.concatenate(quads), np.concatenate(tones))
+        bars = [(x, x + 0.5) for x in np.arange(road.left + 0.4, road.right - 0.4, 1.0).tolist()]
+        quads.append(_strips(road, y, y + 2.6, bars))
+        tones.append(_tones(scene, [paint] * len(bars), y))
+    _paint_quads(canvas, scene, quads, tones)
 
 
 def _dividers(scene: Scene) -> list[float]:
@@ -212,29 +228,32 @@ def _dividers(scene: Scene) -> list[float]:
 
 
 def _bays(canvas: Canvas, scene: Scene) -> None:
-    quads: list[Doubles] = []
+    shapes: list[Shape] = []
     tones = []
     for n in range(-10, 11):
         for y in (10.0, 26.5, 43.0):
             x = (n - 0.5) * 2.75
-            quads.append(np.asarray([[x, y, 0], [x + 0.1, y, 0], [x + 0.1, y + 10.6, 0], [x, y + 10.6, 0]], np.float64))
+            shapes.append([[x, y, 0], [x + 0.1, y, 0], [x + 0.1, y + 10.6, 0], [x, y + 10.6, 0]])
             tones.append(lit_ground(scene.conditions, (206, 206, 200), scene.camera.distance(x, y)))
-    canvas.ground(scene.camera, np.asarray(quads), tones)
+    _paint(canvas, scene, shapes, tones)
 
 
 def _patches(canvas: Canvas, scene: Scene, dice: Dice) -> None:
     """Repairs, stains and puddles."""
     road, conditions = scene.road, scene.conditions
+    shapes: list[Shape] = []
+    tones = []
     for _ in range(dice.integer(0, 7)):
         y = dice.uniform(6, 60)
         x = dice.uniform(road.left, road.right - 1.5)
         wide, long = dice.uniform(0.4, 2.5), dice.uniform(1.0, 7.0)
         dark = mix(lit_ground(conditions, (52, 52, 54), _distance(scene, y)), conditions.haze, 0.3 * conditions.wet)
         tone = mix(conditions.sky_bottom, dark, 0.4) if dice.chance(conditions.wet * 0.7) else dark
-        shape = (
+        outline = (
             [[0, 0.2], [0.3, 0], [0.8, 0.1], [1, 0.4], [0.9, 0.9], [0.5, 1], [0.1, 0.8]]
             if dice.chance(0.5)
             else [[0, 0], [1, 0], [1, 1], [0, 1]]
         )
-        quad = [[road.centre(y) + x + wide * a, y + long * b, 0.0] for a, b in shape]
-        canvas.ground(scene.camera, np.asarray([quad]), [(*tone, 255 * dice.uniform(0.15, 0.55))])
+        shapes.append([[road.centre(y) + x + wide * a, y + long * b, 0.0] for a, b in outline])
+        tones.append((*tone, 255 * dice.uniform(0.15, 0.55)))
+    _paint(canvas, scene, shapes, tones)

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from detq.datasets.synthetic.actors import Actor, far_to_near, free, outlined, overlap
+from detq.datasets.synthetic.actors import Actor, far_to_near, free, outlined, overlap, place
 from detq.datasets.synthetic.camera import REFERENCE, Camera
 from detq.datasets.synthetic.casting import cast_car, cast_other, cast_street
 from detq.datasets.synthetic.conditions import Conditions, sample_conditions, transmission
@@ -56,9 +56,8 @@ def compose(seed: int, index: int) -> Scene:
     camera = sample_camera(dice, road)
     wanted = 0 if dice.chance(_EMPTY) else dice.integer(1, 4) if dice.chance(0.15) else dice.integer(5, _MOST_CARS)
     actors = cast_street(dice, road, camera)
-    for _ in range(dice.integer(0, 6)):
-        other = cast_other(dice, road, camera, conditions)
-        if other is not None and _visible(other, conditions) and free(other.plot, actors):
+    for other in place(camera, [cast_other(dice, road, conditions) for _ in range(dice.integer(0, 6))]):
+        if _visible(other, conditions) and free(other.plot, actors):
             actors.append(other)
     _fill_with_cars(dice, actors, wanted, (road, camera, conditions))
     ordered = outlined(far_to_near(actors, camera))
@@ -76,15 +75,17 @@ def find_owners(actors: Sequence[Actor], size: tuple[int, int]) -> Owners:
 def _fill_with_cars(dice: Dice, actors: list[Actor], wanted: int, stage: tuple[Road, Camera, Conditions]) -> None:
     road, camera, conditions = stage
     near, far = _reach(camera)
-    found = 0
-    for _ in range(4 * wanted):
-        pose, moving = car_pose(dice, road, near, far)
-        car = cast_car(dice, pose, camera, conditions, moving=moving, among=actors)
-        if car is not None and car.extent < _MAX_CAR_PX and _visible(car, conditions):
-            actors.append(car)
-            found += 1
-        if found == wanted:
-            return
+    tries = 4 * wanted
+    while wanted and tries:
+        # Were all of these kept, no other would be drawn: as many can be placed at once.
+        count = min(wanted, tries)
+        poses = (car_pose(dice, road, near, far) for _ in range(count))
+        cars = [cast_car(dice, pose, camera, conditions, moving=moving) for pose, moving in poses]
+        for car in place(camera, cars):
+            if car.extent < _MAX_CAR_PX and _visible(car, conditions) and free(car.plot, actors):
+                actors.append(car)
+                wanted -= 1
+        tries -= count
 
 
 def _reach(camera: Camera) -> tuple[float, float]:
@@ -107,10 +108,10 @@ def _without_hidden_cars(ordered: list[Actor], owners: Owners) -> list[Actor]:
     """Leave out cars of which too little can be seen, so that no visible car is unlabelled and no label unfair."""
     numbers = itertools.count(1)
     kept = []
-    for place, actor in enumerate(ordered, 1):
+    for behind, actor in enumerate(ordered, 1):
         if actor.kind == "car":
             found = find_pixels(owners, next(numbers), actor.bounds)
-            if found is None or not _enough(actor, found, ordered[place:]):
+            if found is None or not _enough(actor, found, ordered[behind:]):
                 continue
         kept.append(actor)
     return kept

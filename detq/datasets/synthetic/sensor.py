@@ -21,14 +21,15 @@ from detq.datasets.synthetic.textures import blob_tile, grain, ground_texture
 __all__ = ["add_glow", "add_texture", "expose", "falling", "optics"]
 
 Pixels = NDArray[np.uint8]
+Plane = NDArray[np.uint8]
 _NEUTRAL = 180
 
 
-def add_texture(image: Image.Image, scene: Scene, bodies: Owners, dice: Dice) -> Pixels:
+def add_texture(image: Image.Image, scene: Scene, bodies: Owners, dice: Dice) -> list[Plane]:
     """Roughen flat colours, the ground by noise that lies on it, the rest by blotches; darken the corners.
 
     Returns:
-        uint8 `(height, width, 3)`.
+        red, green and blue, each uint8 `(height, width)`.
     """
     width, height = image.size
     half = ((width + 1) // 2, (height + 1) // 2)
@@ -41,35 +42,46 @@ def add_texture(image: Image.Image, scene: Scene, bodies: Owners, dice: Dice) ->
     tile = Image.fromarray((blobs + 128).astype(np.uint8)).resize(half, Image.Resampling.BILINEAR)
     amount = np.float32(dice.uniform(0.10, 0.40) * (0.3 + 0.7 * transmission(scene.conditions, 25.0)))
     blotches = (np.asarray(tile, np.float32) - 128) * amount
-    bare = np.asarray(Image.fromarray(bodies).resize(half, Image.Resampling.NEAREST)) == 0
+    bare = _halved(bodies) == 0
     for rows, noise, strength in grit:
-        rough = noise * (strength * np.float32(fade)) + blotches[rows] * np.float32(0.4)
+        rough = noise.astype(np.float32)
+        rough *= strength * np.float32(fade)
+        rough += blotches[rows] * np.float32(0.4)
         np.copyto(blotches[rows], rough, where=bare[rows] & (strength != 0))
-    factor = blotches * np.float32(_NEUTRAL / 256) + _NEUTRAL
+    blotches *= np.float32(_NEUTRAL / 256)
+    blotches += _NEUTRAL
     if dice.chance(0.5):
-        factor *= _vignette(half, dice.uniform(0.1, 0.5))
-    levels = np.clip(factor, 0, 255).astype(np.uint8)
-    return _modulate(np.asarray(image), Image.fromarray(levels))
+        blotches *= _vignette(half, dice.uniform(0.1, 0.5))
+    levels = np.clip(blotches, 0, 255, out=blotches).astype(np.uint8)
+    return _modulate(image, Image.fromarray(levels))
 
 
-def _modulate(pixels: Pixels, factor: Image.Image) -> Pixels:
+def _halved(owners: Owners) -> Owners:
+    """Return what Pillow's nearest neighbour makes of half the size, rounded up."""
+    halves = [(side, (side + 1) // 2) for side in owners.shape]
+    rows, columns = ((2 * np.arange(half) + 1) * side // (2 * half) for side, half in halves)
+    return np.asarray(owners.take(rows, axis=0).take(columns, axis=1))
+
+
+def _modulate(image: Image.Image, factor: Image.Image) -> list[Plane]:
     """Multiply by an enlarged picture, of which `_NEUTRAL` leaves levels as they are, all but the rounding."""
-    height, width, _ = pixels.shape
-    out = np.empty_like(pixels)
-    for rows, wide in enlarged(factor, (width, height)):
-        product = wide * pixels[rows].astype(np.uint16)
-        product //= np.uint16(255)
-        # Two 8-bit levels multiplied are only darker, so the neutral one is below 255 and made up for afterwards.
-        _cap(product, _NEUTRAL)
-        product *= np.uint16(255 // math.gcd(255, _NEUTRAL))
-        product //= np.uint16(_NEUTRAL // math.gcd(255, _NEUTRAL))
-        out[rows] = product
-    return out
+    planes = [np.asarray(plane) for plane in image.split()]
+    results = [np.empty_like(plane) for plane in planes]
+    for rows, wide in enlarged(factor, image.size):
+        for plane, result in zip(planes, results, strict=True):
+            product = wide * plane[rows].astype(np.uint16)
+            product //= np.uint16(255)
+            # Two 8-bit levels multiplied are only darker, so the neutral one is below 255 and made up for afterwards.
+            _cap(product, _NEUTRAL)
+            product *= np.uint16(255 // math.gcd(255, _NEUTRAL))
+            product //= np.uint16(_NEUTRAL // math.gcd(255, _NEUTRAL))
+            result[rows] = product
+    return results
 
 
-def add_glow(pixels: Pixels, scene: Scene, glows: list[list[Glow]], dice: Dice) -> None:
+def add_glow(planes: list[Plane], scene: Scene, glows: list[list[Glow]], dice: Dice) -> None:
     """Add the lamps' light in place: cores, halos, beams on the road, streaks on wet asphalt, street light."""
-    height, width, _ = pixels.shape
+    height, width = planes[0].shape
     small = ((width + 3) // 4, (height + 3) // 4)
     layer = Image.new("RGB", small)
     _draw_lamps(layer, scene, glows, dice)
@@ -80,11 +92,12 @@ def add_glow(pixels: Pixels, scene: Scene, glows: list[list[Glow]], dice: Dice) 
     if box is None:
         return
     glow = Image.fromarray(_layers(layer.crop(box), radii, (0.9, 0.9, 1.6)))
-    lit = pixels[box[1] * 4 : box[3] * 4, box[0] * 4 : box[2] * 4]
-    for rows, wide in enlarged(glow, (lit.shape[1], lit.shape[0])):
-        light = wide + lit[rows].astype(np.uint16)
-        _cap(light, 255)
-        lit[rows] = light
+    for plane, shine in zip(planes, glow.split(), strict=True):
+        lit = plane[box[1] * 4 : box[3] * 4, box[0] * 4 : box[2] * 4]
+        for rows, wide in enlarged(shine, (lit.shape[1], lit.shape[0])):
+            light = np.add(wide, lit[rows], out=wide)
+            _cap(light, 255)
+            lit[rows] = light
 
 
 def _draw_lamps(layer: Image.Image, scene: Scene, glows: list[list[Glow]], dice: Dice) -> None:

@@ -94,4 +94,6 @@ def ground_texture(
         place &= _TILE - 1
         place *= _TILE
         place += (((x * reach + np.float32(camera.position[0])) * 26).astype(np.int32) + shift[0]) & (_TILE - 1)
-        yield rows, tile.take(place), np.where(z < _GRAZING, 24.0 / (24.0 + reach), 0.0).astype(np.float32)
+        strength = np.float32(24) / (np.float32(24) + reach)
+        strength *= z < _GRAZING
+        yield rows, tile.take(place), strength.astype(np.float32, copy=False)
