@@ -15,7 +15,7 @@ from PIL import Image
 from detq.datasets.synthetic import traffic_camera
 from detq.datasets.synthetic.enlarge import bands, enlarged
 from detq.datasets.synthetic.hulls import convex_hulls
-from detq.datasets.synthetic.raster import count_pixels, fill_convex, find_pixels
+from detq.datasets.synthetic.raster import convex_runs, find_pixels, find_spans
 
 PICTURES = sorted((Path(__file__).parent / "golden_pictures").glob("*.png"))
 
@@ -64,11 +64,12 @@ def test_no_sets_have_no_hulls():
 
 
 @given(points=whole_points.filter(lambda points: not in_a_line(points)), size=st.tuples(*[st.integers(1, 9)] * 2))
-def test_a_filled_polygon_has_the_pixels_whose_centres_it_covers(points, size):
-    """A pixel is filled where its centre is inside, not where it is outside; exact in sixteenths of a pixel."""
+def test_a_polygon_covers_the_pixels_whose_centres_are_inside(points, size):
+    """A pixel is covered where its centre is inside, not where it is outside; exact in sixteenths of a pixel."""
     (hull,) = convex_hulls([np.asarray(points, np.float64) * 11])
     owners = np.zeros((size[1], size[0]), np.uint8)
-    fill_convex(owners, hull.astype(np.int64), [len(hull)], [7])
+    for _, start, end in zip(*convex_runs(hull.astype(np.int64), [len(hull)], size), strict=True):
+        owners.reshape(-1)[start:end] = 7
     edges = list(itertools.pairwise([*hull.tolist(), hull.tolist()[0]]))
     for row, column in itertools.product(range(size[1]), range(size[0])):
         sides = [turn(a, b, (16 * column + 8, 16 * row + 8)) for a, b in edges]
@@ -78,36 +79,42 @@ def test_a_filled_polygon_has_the_pixels_whose_centres_it_covers(points, size):
             assert owners[row, column] == 0
 
 
-def test_later_polygons_cover_earlier_ones():
-    """Where two overlap, the nearer one, which comes later, is seen."""
-    owners = np.zeros((4, 6), np.uint8)
-    square = np.asarray([[0, 0], [64, 0], [64, 64], [0, 64]])
-    fill_convex(owners, np.concatenate([square, np.add(square, (32, 0))]), [4, 4], [1, 2])
-    assert owners.tolist() == [[1, 1, 2, 2, 2, 2]] * 4
+SQUARE = np.asarray([[0.0, 0.0], [80.0, 0.0], [80.0, 80.0], [0.0, 80.0]])
+"""Four pixels wide in a frame of 64 × 36, twentieths of the reference."""
+
+
+def test_nearer_bodies_cover_those_behind_them():
+    """Where two overlap, the nearer one, which comes later, is seen; one left out hides nothing."""
+    spans = find_spans([[SQUARE], [np.add(SQUARE, (40, 0))]], (64, 36))
+    owners = spans.owners([1, 2])
+    assert owners[:4, :8].tolist() == [[1, 1, 2, 2, 2, 2, 0, 0]] * 4
+    assert np.count_nonzero(owners) == 24
     assert find_pixels(owners, 1, (0.0, 0.0, 1280.0, 720.0)) == ((0, 0, 2, 4), 8)
     assert find_pixels(owners, 3, (0.0, 0.0, 1280.0, 720.0)) is None
+    assert find_pixels(spans.owners([1, None]), 1, (0.0, 0.0, 1280.0, 720.0)) == ((0, 0, 4, 4), 16)
 
 
-def test_a_polygon_outside_the_frame_covers_nothing():
-    """Above, below and beside the frame there are no pixels, and no error."""
-    square = np.asarray([[0.0, 0.0], [64.0, 0.0], [64.0, 64.0], [0.0, 64.0]])
-    for away in ((-900, 0), (2000, 0), (0, -900), (0, 2000)):
-        assert count_pixels([square + away], (64, 36)) == 0
+@given(places=st.lists(st.tuples(st.integers(-90, 1290), st.integers(-90, 730)), min_size=1, max_size=5))
+def test_a_bodys_pixels_are_counted_once_each(places):
+    """Parts that overlap, touch, or lie outside the frame: as many pixels as are painted, which may be none."""
+    spans = find_spans([[SQUARE], [np.add(SQUARE, place) for place in places]], (64, 36))
+    assert spans.count(1) == np.count_nonzero(spans.owners([None, 1]))
 
 
 @given(
-    levels=arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9))),
+    levels=arrays(np.uint8, st.tuples(st.sampled_from([1, 3]), st.integers(1, 9), st.integers(1, 9))),
     factors=st.tuples(st.sampled_from([1, 2, 4]), st.sampled_from([1, 2, 4])),
     odd=st.booleans(),
 )
 def test_enlarging_is_pillows(levels, factors, odd):
-    """By whole factors or not, each level is the one that Pillow's own filter gives."""
-    image = Image.fromarray(levels)
-    size = (image.width * factors[0] + odd, image.height * factors[1] + odd)
-    parts = list(enlarged(image, size))
-    expected = np.asarray(image.resize(size, Image.Resampling.BILINEAR))
+    """One picture or three, by whole factors or not, each level is the one that Pillow's own filter gives."""
+    _, height, width = levels.shape
+    size = (width * factors[0] + odd, height * factors[1] + odd)
+    parts = list(enlarged(levels, size))
+    expected = [np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR)) for picture in levels]
     assert [row for rows, _ in parts for row in range(size[1])[rows]] == list(range(size[1]))
-    assert np.array_equal(np.concatenate([part for _, part in parts]), expected)
+    assert np.array_equal(np.concatenate([part for _, part in parts], axis=1), expected)
+    assert np.array_equal(np.concatenate([part for _, part in enlarged(levels[0], size)]), expected[0])
 
 
 @given(height=st.integers(1, 3000), values=st.integers(1, 30000), multiple=st.sampled_from([1, 2, 4]))

@@ -155,19 +155,13 @@ def _stand(bodies: Sequence[Body], aheads: Sequence[tuple[float, float]], counts
 
 def outlined(actors: Sequence[Actor]) -> list[Actor]:
     """Return the bodies with their silhouettes, drawn all at once, which is much cheaper than one by one."""
-    parts = [_parts(actor) for actor in actors]
+    parts = [actor.mesh.parts(actor.pixels, fine=actor.extent >= SMALL_PX) for actor in actors]
     solid = [part for actor, shown in zip(actors, parts, strict=True) if not actor.mesh.flat for part in shown]
     hulls = iter(convex_hulls(solid))
     return [
         replace(actor, hulls=tuple(shown if actor.mesh.flat else itertools.islice(hulls, len(shown))))
         for actor, shown in zip(actors, parts, strict=True)
     ]
-
-
-def _parts(actor: Actor) -> list[Doubles]:
-    small = actor.extent < SMALL_PX
-    parts = zip(actor.mesh.hulls, actor.mesh.fine_hulls, strict=True)
-    return [actor.pixels[part] for part, fine in parts if not (small and fine)]
 
 
 def _towards(camera: Camera, pose: Pose) -> tuple[float, float]:
@@ -178,12 +172,18 @@ def _towards(camera: Camera, pose: Pose) -> tuple[float, float]:
 
 
 def _plot(mesh: Mesh, pose: Pose, ahead: tuple[float, float]) -> Plot:
-    x0, x1 = sorted(x * pose.stretch[0] for x in mesh.reach[0])
-    y0, y1 = sorted(y * pose.stretch[1] for y in mesh.reach[1])
+    (left, right), (rear, front), (wide, long, _) = *mesh.reach, pose.stretch
+    x0, x1 = sorted((left * wide, right * wide))
+    y0, y1 = sorted((rear * long, front * long))
     # Cards have no depth, and a side without a length divides nothing from nothing.
     y0, y1 = y0 - 0.02, y1 + 0.02
-    local = ((x0, y0), (x1, y0), (x1, y1), (x0, y1))
-    corners = tuple((pose.x + x * ahead[1] + y * ahead[0], pose.y - x * ahead[0] + y * ahead[1]) for x, y in local)
+    x, y, (across, along) = pose.x, pose.y, ahead
+    corners = (
+        (x + x0 * along + y0 * across, y - x0 * across + y0 * along),
+        (x + x1 * along + y0 * across, y - x1 * across + y0 * along),
+        (x + x1 * along + y1 * across, y - x1 * across + y1 * along),
+        (x + x0 * along + y1 * across, y - x0 * across + y1 * along),
+    )
     (left, low), _, (right, high), _ = corners
     dx, dy = (right - left) / 2, (high - low) / 2
     return Plot(corners, (left + dx, low + dy), math.sqrt(dx * dx + dy * dy))

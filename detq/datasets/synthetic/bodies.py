@@ -71,7 +71,7 @@ def _sun_shadows(canvas: Canvas, scene: Scene, actors: list[Actor]) -> None:
     clear = np.minimum.reduceat(seen[:, 2], [0, *ends[:-1]]) >= 1.0
     pixels = scene.camera.to_pixels(np.maximum(seen, [-np.inf, -np.inf, 1.0]))
     cast = [
-        (actor, _parts(actor.mesh, pixels[end - len(actor.world) : end]))
+        (actor, _shaded(actor.mesh, pixels[end - len(actor.world) : end]))
         for actor, end in itertools.compress(zip(actors, ends.tolist(), strict=True), clear)
     ]
     hulls = iter(convex_hulls([part for actor, parts in cast if not actor.mesh.flat for part in parts]))
@@ -85,10 +85,10 @@ def _sun_shadows(canvas: Canvas, scene: Scene, actors: list[Actor]) -> None:
         canvas.polygons(np.concatenate(shapes), [len(shape) for shape in shapes], shades)
 
 
-def _parts(mesh: Mesh, pixels: Doubles) -> list[Doubles]:
+def _shaded(mesh: Mesh, pixels: Doubles) -> list[Doubles]:
     """Return the points of each part of a shadow."""
     # Parts of one shadow would darken each other where they overlap: what has a skirt gets one outline.
-    return [pixels[part] for part in ([np.concatenate(mesh.hulls)] if mesh.skirt else mesh.hulls)]
+    return [pixels[mesh.outline]] if mesh.skirt else mesh.parts(pixels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,6 +222,6 @@ def _glows(actor: Actor, facing: NDArray[np.bool_], camera: Camera) -> list[Glow
     for face, corners in actor.mesh.lamps:
         if facing[face]:
             colour, metres = _LAMPS[M(actor.mesh.materials[face])]
-            u, v = actor.pixels[corners].mean(axis=0).tolist()
+            u, v = (np.add.reduce(actor.pixels[corners]) / len(corners)).tolist()
             found.append((u, v, max(metres * camera.focal_px / actor.distance, 1.2), colour))
     return found

@@ -103,8 +103,7 @@ class TrafficCamera(Dataset):
 
     def _label(self, scene: Scene) -> _Labelled:
         cars = [actor for actor in scene.actors if actor.kind == "car"]
-        probe = scene.probe if self.size_px == PROBE_PX else None
-        owners = find_owners(scene.actors, self.size_px) if probe is None else probe
+        owners = scene.probe if self.size_px == PROBE_PX else find_owners(scene.actors, self.size_px)
         found = [(n, find_pixels(owners, n, actor.bounds)) for n, actor in enumerate(cars, 1)]
         seen = [(number, *pixels) for number, pixels in found if pixels is not None]
         masks = np.asarray([owners == number for number, _, _ in seen], np.bool_) if self.masks else None

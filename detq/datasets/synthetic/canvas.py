@@ -68,9 +68,10 @@ class Canvas:
 
     def in_frame(self, drawn: Doubles, sides: Sides) -> NDArray[np.bool_]:
         """Tell which polygons with so many corners, `(N,)`, all in whole pixels, may reach into the picture."""
-        first = np.cumsum(sides) - sides
-        low, high = np.minimum.reduceat(drawn, first), np.maximum.reduceat(drawn, first)
-        return np.asarray((high >= 0).all(axis=1) & (low < self.image.size).all(axis=1))
+        (x, y), (width, height) = drawn.T, self.image.size
+        # What has all corners on one side of the picture is out of it.
+        beyond = np.stack([x < 0, x >= width, y < 0, y >= height])
+        return np.asarray(~np.logical_and.reduceat(beyond, np.cumsum(sides) - sides, axis=1).any(axis=0))
 
     def polygons(self, pixels: Doubles, sides: Sequence[int], colours: Sequence[tuple[int, ...]]) -> None:
         """Paint polygons given in reference pixels, in this order.

@@ -25,38 +25,60 @@ def bands(height: int, row_values: int, multiple: int = 1) -> Iterator[slice]:
     return (slice(top, min(top + step, height)) for top in range(0, height, step))
 
 
-def enlarged(image: Image.Image, size: tuple[int, int]) -> Iterator[tuple[slice, Wide]]:
-    """Give a grey picture at a larger size: what `Image.resize` with its bilinear filter makes of it.
+def enlarged(levels: NDArray[np.uint8], size: tuple[int, int]) -> Iterator[tuple[slice, Wide]]:
+    """Give pictures at a larger size: what `Image.resize` with its bilinear filter makes of each.
 
     Args:
-        image: mode L.
+        levels: `(..., height, width)`, grey pictures or the colours of one.
         size: (width, height) in pixels.
 
     Yields:
-        rows, and their levels as uint16 `(rows, width)`, from top to bottom.
+        rows, and their levels as uint16 `(..., rows, width)`, from top to bottom.
     """
-    width, height = size
-    factor = next((factor for factor in _FACTORS if image.height * factor == height), 1)
-    # Pillow, too, widens first, and rounds before it goes on to the rows. Whole factors need no general filter there.
-    levels = np.asarray(image.resize((width, height // factor), Image.Resampling.BILINEAR))
-    for rows in bands(height, width, factor):
+    factor = next((f for f in _FACTORS if (f * levels.shape[-1], f * levels.shape[-2]) == size), 1)
+    # Pillow, too, widens first, and rounds before it goes on to the rows. Whole factors need no general filter.
+    wide = _resized(levels, size) if factor == 1 else _widened(levels.astype(np.uint16), factor)
+    for rows in bands(size[1], wide.size // wide.shape[-2], factor):
         if factor == 1:
-            yield rows, levels[rows].astype(np.uint16)
+            yield rows, wide[..., rows, :]
         else:
-            yield rows, _heightened(levels, factor, slice(rows.start // factor, rows.stop // factor))
+            wanted = np.arange(rows.start // factor - 1, rows.stop // factor + 1)
+            yield rows, _heightened(wide.take(wanted, axis=-2, mode="clip"), factor)
 
 
-def _heightened(levels: NDArray[np.uint8], factor: int, rows: slice) -> Wide:
-    """Make `factor` rows of each row: between the middles of two of them levels go over evenly."""
-    wanted = np.arange(rows.start - 1, rows.stop + 1)
-    near = levels.take(wanted, axis=0, mode="clip").astype(np.uint16)
-    middle = near[1:-1]
-    high = np.empty((len(middle), factor, middle.shape[1]), np.uint16)
-    # How far off the row's middle a new row is, counted in parts of which the row has twice the factor.
+def _resized(levels: NDArray[np.uint8], size: tuple[int, int]) -> Wide:
+    pictures = [Image.fromarray(picture) for picture in levels.reshape(-1, *levels.shape[-2:])]
+    resized = [np.asarray(picture.resize(size, Image.Resampling.BILINEAR), np.uint16) for picture in pictures]
+    return np.stack(resized).reshape(*levels.shape[:-2], *resized[0].shape)
+
+
+def _widened(levels: Wide, factor: int) -> Wide:
+    """Make `factor` columns of each."""
+    left, right = (
+        np.concatenate(parts, axis=-1)
+        for parts in ((levels[..., :1], levels[..., :-1]), (levels[..., 1:], levels[..., -1:]))
+    )
+    high = np.empty((*levels.shape, factor), np.uint16)
+    _go_over(left, levels, right, [high[..., k] for k in range(factor)])
+    high >>= np.uint16(factor.bit_length())
+    return high.reshape(*levels.shape[:-1], -1)
+
+
+def _heightened(levels: Wide, factor: int) -> Wide:
+    """Make `factor` rows of each but the first and the last."""
+    middle = levels[..., 1:-1, :]
+    high = np.empty((*middle.shape[:-1], factor, middle.shape[-1]), np.uint16)
+    _go_over(levels[..., :-2, :], middle, levels[..., 2:, :], [high[..., k, :] for k in range(factor)])
+    high >>= np.uint16(factor.bit_length())
+    return high.reshape(*middle.shape[:-2], -1, middle.shape[-1])
+
+
+def _go_over(before: Wide, middle: Wide, after: Wide, out: list[Wide]) -> None:
+    """Fill in what lies evenly between the middles of neighbours, times twice as many as there are, and a half."""
+    factor = len(out)
+    # How far off the middle each is, counted in parts of which a neighbour has twice the factor.
     for off in range(1, factor, 2):
         mixed = middle * np.uint16(2 * factor - off)
         mixed += np.uint16(factor)
-        for side, other in ((-off, near[:-2]), (off, near[2:])):
-            np.add(mixed, other if off == 1 else other * np.uint16(off), out=high[:, (side + factor - 1) // 2])
-    high >>= np.uint16(factor.bit_length())
-    return high.reshape(-1, middle.shape[1])
+        for side, other in ((-off, before), (off, after)):
+            np.add(mixed, other if off == 1 else other * np.uint16(off), out=out[(side + factor - 1) // 2])

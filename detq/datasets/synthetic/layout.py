@@ -11,7 +11,7 @@ from detq.datasets.synthetic.camera import REFERENCE, Camera
 from detq.datasets.synthetic.casting import cast_car, cast_other, cast_street
 from detq.datasets.synthetic.conditions import Conditions, sample_conditions, transmission
 from detq.datasets.synthetic.dice import Dice
-from detq.datasets.synthetic.raster import Box, Owners, count_pixels, find_pixels, own_pixels
+from detq.datasets.synthetic.raster import Box, Owners, Spans, find_pixels, find_spans
 from detq.datasets.synthetic.roads import Road, car_pose, sample_camera, sample_road
 
 __all__ = ["MIN_SIDE_PX", "MIN_TRANSMISSION", "MIN_VISIBLE", "PROBE_PX", "Scene", "compose", "find_owners"]
@@ -36,8 +36,7 @@ class Scene:
         road, camera, conditions: see there.
         actors: from far to near, in the order to paint them.
         entropy: the seed and number that it was made from.
-        probe: who is seen where in a frame of `PROBE_PX`, cars numbered from 1 and other bodies `OTHERS`; None where
-            somebody was taken out after it had been found.
+        probe: who is seen where in a frame of `PROBE_PX`, as `find_owners` numbers them.
     """
 
     road: Road
@@ -45,7 +44,7 @@ class Scene:
     conditions: Conditions
     actors: tuple[Actor, ...]
     entropy: tuple[int, int]
-    probe: Owners | None
+    probe: Owners
 
 
 def compose(seed: int, index: int) -> Scene:
@@ -61,15 +60,24 @@ def compose(seed: int, index: int) -> Scene:
             actors.append(other)
     _fill_with_cars(dice, actors, wanted, (road, camera, conditions))
     ordered = outlined(far_to_near(actors, camera))
-    owners = find_owners(ordered, PROBE_PX)
-    kept = _without_hidden_cars(ordered, owners)
-    return Scene(road, camera, conditions, tuple(kept), (seed, index), owners if len(kept) == len(ordered) else None)
+    spans = find_spans([actor.hulls for actor in ordered], PROBE_PX)
+    probe = spans.owners(_numbers(ordered))
+    kept = _seen_well(ordered, spans, probe)
+    actors = list(itertools.compress(ordered, kept))
+    if len(actors) < len(ordered):
+        numbers = iter(_numbers(actors))
+        probe = spans.owners([next(numbers) if keep else None for keep in kept])
+    return Scene(road, camera, conditions, tuple(actors), (seed, index), probe)
 
 
 def find_owners(actors: Sequence[Actor], size: tuple[int, int]) -> Owners:
     """Return who is seen at each pixel: cars are numbered from 1, far ones first, other bodies are all `OTHERS`."""
-    numbers = itertools.count(1)
-    return own_pixels(((next(numbers) if a.kind == "car" else OTHERS, a.hulls) for a in actors), size)
+    return find_spans([actor.hulls for actor in actors], size).owners(_numbers(actors))
+
+
+def _numbers(actors: Sequence[Actor]) -> list[int]:
+    cars = itertools.count(1)
+    return [next(cars) if actor.kind == "car" else OTHERS for actor in actors]
 
 
 def _fill_with_cars(dice: Dice, actors: list[Actor], wanted: int, stage: tuple[Road, Camera, Conditions]) -> None:
@@ -104,21 +112,19 @@ def _visible(actor: Actor, conditions: Conditions) -> bool:
     return transmission(conditions, actor.distance) >= MIN_TRANSMISSION
 
 
-def _without_hidden_cars(ordered: list[Actor], owners: Owners) -> list[Actor]:
-    """Leave out cars of which too little can be seen, so that no visible car is unlabelled and no label unfair."""
-    numbers = itertools.count(1)
-    kept = []
-    for behind, actor in enumerate(ordered, 1):
-        if actor.kind == "car":
-            found = find_pixels(owners, next(numbers), actor.bounds)
-            if found is None or not _enough(actor, found, ordered[behind:]):
-                continue
-        kept.append(actor)
-    return kept
+def _seen_well(ordered: list[Actor], spans: Spans, owners: Owners) -> list[bool]:
+    """Tell whom to keep: not cars of which too little can be seen, so that all visible ones are fairly labelled."""
+    return [
+        actor.kind != "car" or _enough(ordered, at, find_pixels(owners, number, actor.bounds), spans)
+        for at, (actor, number) in enumerate(zip(ordered, _numbers(ordered), strict=True))
+    ]
 
 
-def _enough(actor: Actor, found: tuple[Box, int], nearer: list[Actor]) -> bool:
+def _enough(ordered: list[Actor], at: int, found: tuple[Box, int] | None, spans: Spans) -> bool:
     """Tell whether a car whose visible pixels were found is seen well enough to ask a detector for it."""
+    if found is None:
+        return False
+    actor, nearer = ordered[at], ordered[at + 1 :]
     (x1, y1, x2, y2), count = found
     if max(x2 - x1, y2 - y1) * REFERENCE[0] < MIN_SIDE_PX * PROBE_PX[0]:
         return False
@@ -128,7 +134,7 @@ def _enough(actor: Actor, found: tuple[Box, int], nearer: list[Actor]) -> bool:
     # Counting is dear and seldom needed: most cars show enough for all of the box around them.
     if count >= MIN_VISIBLE * _room(actor.bounds) / share:
         return True
-    whole = count_pixels(actor.hulls, PROBE_PX) / share
+    whole = spans.count(at) / share
     return count >= MIN_VISIBLE * whole
 
 

@@ -5,6 +5,8 @@ Local axes of a body: x to its right, y to its front, z up, metres, the origin o
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -72,6 +74,31 @@ class Mesh:
     reach: tuple[tuple[float, float], tuple[float, float]]
     flat: bool = False
     skirt: bool = False
+
+    def parts(self, pixels: Doubles, *, fine: bool = True) -> list[Doubles]:
+        """Return the points of each convex part of a picture of the body, with or without fine ones.
+
+        Args:
+            pixels: `(V, 2)`, where its points are.
+            fine: whether details are wanted.
+        """
+        corners, ends = self._parts[fine]
+        points = pixels[corners]
+        return [points[start:end] for start, end in itertools.pairwise(ends)]
+
+    @functools.cached_property
+    def _parts(self) -> tuple[tuple[NDArray[np.int64], list[int]], ...]:
+        """The parts one after the other and where each ends: without, and with fine ones."""
+        coarse = [part for part, fine in zip(self.hulls, self.fine_hulls, strict=True) if not fine]
+        return tuple(
+            (np.concatenate([[], *parts]).astype(np.int64), [0, *itertools.accumulate(map(len, parts))])
+            for parts in (coarse, self.hulls)
+        )
+
+    @functools.cached_property
+    def outline(self) -> NDArray[np.int64]:
+        """The points of all parts."""
+        return np.concatenate(self.hulls)
 
 
 def patch(quad: Quad, left: float, right: float, low: float, high: float) -> Quad:

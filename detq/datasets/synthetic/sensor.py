@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
+from detq.datasets.synthetic.actors import overlap
 from detq.datasets.synthetic.bodies import Glow
 from detq.datasets.synthetic.camera import REFERENCE
 from detq.datasets.synthetic.conditions import transmission
@@ -22,14 +23,15 @@ __all__ = ["add_glow", "add_texture", "expose", "falling", "optics"]
 
 Pixels = NDArray[np.uint8]
 Plane = NDArray[np.uint8]
+Planes = NDArray[np.uint8]
 _NEUTRAL = 180
 
 
-def add_texture(image: Image.Image, scene: Scene, bodies: Owners, dice: Dice) -> list[Plane]:
+def add_texture(image: Image.Image, scene: Scene, bodies: Owners, dice: Dice) -> Planes:
     """Roughen flat colours, the ground by noise that lies on it, the rest by blotches; darken the corners.
 
     Returns:
-        red, green and blue, each uint8 `(height, width)`.
+        red, green and blue, uint8 `(3, height, width)`.
     """
     width, height = image.size
     half = ((width + 1) // 2, (height + 1) // 2)
@@ -53,7 +55,7 @@ def add_texture(image: Image.Image, scene: Scene, bodies: Owners, dice: Dice) ->
     if dice.chance(0.5):
         blotches *= _vignette(half, dice.uniform(0.1, 0.5))
     levels = np.clip(blotches, 0, 255, out=blotches).astype(np.uint8)
-    return _modulate(image, Image.fromarray(levels))
+    return _modulate(image, levels)
 
 
 def _halved(owners: Owners) -> Owners:
@@ -63,25 +65,25 @@ def _halved(owners: Owners) -> Owners:
     return np.asarray(owners.take(rows, axis=0).take(columns, axis=1))
 
 
-def _modulate(image: Image.Image, factor: Image.Image) -> list[Plane]:
+def _modulate(image: Image.Image, factor: Plane) -> Planes:
     """Multiply by an enlarged picture, of which `_NEUTRAL` leaves levels as they are, all but the rounding."""
-    planes = [np.asarray(plane) for plane in image.split()]
-    results = [np.empty_like(plane) for plane in planes]
+    colours = b"".join(image.tobytes("raw", channel) for channel in "RGB")
+    planes = np.frombuffer(colours, np.uint8).reshape(3, image.height, image.width)
+    result = np.empty_like(planes)
     for rows, wide in enlarged(factor, image.size):
-        for plane, result in zip(planes, results, strict=True):
-            product = wide * plane[rows].astype(np.uint16)
-            product //= np.uint16(255)
-            # Two 8-bit levels multiplied are only darker, so the neutral one is below 255 and made up for afterwards.
-            _cap(product, _NEUTRAL)
-            product *= np.uint16(255 // math.gcd(255, _NEUTRAL))
-            product //= np.uint16(_NEUTRAL // math.gcd(255, _NEUTRAL))
-            result[rows] = product
-    return results
+        product = wide * planes[:, rows]
+        product //= np.uint16(255)
+        # Two 8-bit levels multiplied are only darker, so the neutral one is below 255 and made up for afterwards.
+        _cap(product, _NEUTRAL)
+        product *= np.uint16(255 // math.gcd(255, _NEUTRAL))
+        product //= np.uint16(_NEUTRAL // math.gcd(255, _NEUTRAL))
+        result[:, rows] = product
+    return result
 
 
-def add_glow(planes: list[Plane], scene: Scene, glows: list[list[Glow]], dice: Dice) -> None:
+def add_glow(planes: Planes, scene: Scene, glows: list[list[Glow]], dice: Dice) -> None:
     """Add the lamps' light in place: cores, halos, beams on the road, streaks on wet asphalt, street light."""
-    height, width = planes[0].shape
+    _, height, width = planes.shape
     small = ((width + 3) // 4, (height + 3) // 4)
     layer = Image.new("RGB", small)
     _draw_lamps(layer, scene, glows, dice)
@@ -91,23 +93,24 @@ def add_glow(planes: list[Plane], scene: Scene, glows: list[list[Glow]], dice: D
     box = _lit_box(layer, max(radii)) if (small[0] * 4, small[1] * 4) == (width, height) else (0, 0, *small)
     if box is None:
         return
-    glow = Image.fromarray(_layers(layer.crop(box), radii, (0.9, 0.9, 1.6)))
-    for plane, shine in zip(planes, glow.split(), strict=True):
-        lit = plane[box[1] * 4 : box[3] * 4, box[0] * 4 : box[2] * 4]
-        for rows, wide in enlarged(shine, (lit.shape[1], lit.shape[0])):
-            light = np.add(wide, lit[rows], out=wide)
-            _cap(light, 255)
-            lit[rows] = light
+    glow = _layers(layer.crop(box), radii, (0.9, 0.9, 1.6))
+    lit = planes[:, box[1] * 4 : box[3] * 4, box[0] * 4 : box[2] * 4]
+    for rows, wide in enlarged(glow, (lit.shape[2], lit.shape[1])):
+        light = wide + lit[:, rows]
+        _cap(light, 255)
+        lit[:, rows] = light
 
 
 def _draw_lamps(layer: Image.Image, scene: Scene, glows: list[list[Glow]], dice: Dice) -> None:
     """Draw the lamps that shine at the camera, and in black what hides some of them."""
     conditions = scene.conditions
     scale = np.asarray([layer.width / REFERENCE[0], layer.height / REFERENCE[1]])
-    draw, dark = ImageDraw.Draw(layer), True
+    draw, pixel = ImageDraw.Draw(layer), 1 / float(scale.min())
+    lit: list[tuple[float, ...]] = []
     strength = dice.uniform(0.5, 1.0) * (0.4 + 0.6 * conditions.night)
     for actor, lamps in zip(scene.actors, glows, strict=True):
-        if not dark and actor.kind not in {"sign", "lamp", "tree"}:
+        # What is black already need not be blackened.
+        if actor.kind not in {"sign", "lamp", "tree"} and any(overlap(actor.bounds, box) for box in lit):
             for hull in actor.hulls:
                 draw.polygon((hull * scale).reshape(-1).tolist(), fill=(0, 0, 0))
         for u, v, radius, colour in lamps:
@@ -120,7 +123,8 @@ def _draw_lamps(layer: Image.Image, scene: Scene, glows: list[list[Glow]], dice:
                 draw.rectangle(
                     (x - wide * 0.6, y + tall * 4, x + wide * 0.6, y + tall * dice.uniform(10, 22)), fill=dim
                 )
-            dark = False
+            low, reach = v + 22 * radius, radius + 3 * pixel
+            lit.append((u - reach, v - reach, u + reach, low + reach))
 
 
 def _lit_box(layer: Image.Image, radius: float) -> tuple[int, int, int, int] | None:
@@ -141,11 +145,11 @@ def _cap(levels: NDArray[np.uint16], highest: int) -> None:
     np.clip(signed, 0, highest, out=signed)
 
 
-def _layers(layer: Image.Image, radii: tuple[float, ...], weights: tuple[float, ...]) -> Pixels:
+def _layers(layer: Image.Image, radii: tuple[float, ...], weights: tuple[float, ...]) -> Planes:
     total = np.zeros((layer.height, layer.width, 3), np.float32)
     for radius, weight in zip(radii, weights, strict=True):
         total += np.asarray(layer.filter(ImageFilter.GaussianBlur(radius)), np.float32) * np.float32(weight)
-    return np.minimum(total, 255).astype(np.uint8)
+    return np.minimum(total, 255).astype(np.uint8).transpose(2, 0, 1)
 
 
 def falling(image: Image.Image, scene: Scene, dice: Dice) -> None:
@@ -232,7 +236,7 @@ def _roughened(pixels: Pixels, noise: NDArray[np.int8], deviation: float) -> Pix
         sums = noise[rows].astype(np.int16)
         sums *= strength
         sums >>= np.int16(8)
-        sums += pixels[rows].astype(np.int16)
+        sums += pixels[rows]
         out[rows] = np.clip(sums, 0, 255, out=sums)
     return out
 
