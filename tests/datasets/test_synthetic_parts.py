@@ -47,7 +47,7 @@ def test_there_are_pictures_to_compare_with():
 @given(sets=st.lists(whole_points.filter(lambda points: not in_a_line(points)), min_size=1, max_size=4))
 def test_hulls_have_every_point_on_their_left_and_only_true_corners(sets):
     """Whatever else is computed beside it, a hull turns left at each of its corners and has all points inside."""
-    hulls = convex_hulls([np.asarray(points, np.float64) for points in sets])
+    hulls = convex_hulls(np.concatenate(sets).astype(np.float64), [len(points) for points in sets])
     assert len(hulls) == len(sets)
     for points, hull in zip(sets, hulls, strict=True):
         corners = [tuple(corner) for corner in hull.tolist()]
@@ -60,13 +60,13 @@ def test_hulls_have_every_point_on_their_left_and_only_true_corners(sets):
 
 def test_no_sets_have_no_hulls():
     """An empty scene is an ordinary case."""
-    assert convex_hulls([]) == []
+    assert convex_hulls(np.zeros((0, 2)), []) == []
 
 
 @given(points=whole_points.filter(lambda points: not in_a_line(points)), size=st.tuples(*[st.integers(1, 9)] * 2))
 def test_a_polygon_covers_the_pixels_whose_centres_are_inside(points, size):
     """A pixel is covered where its centre is inside, not where it is outside; exact in sixteenths of a pixel."""
-    (hull,) = convex_hulls([np.asarray(points, np.float64) * 11])
+    (hull,) = convex_hulls(np.asarray(points, np.float64) * 11, [len(points)])
     owners = np.zeros((size[1], size[0]), np.uint8)
     for _, start, end in zip(*convex_runs(hull.astype(np.int64), [len(hull)], size), strict=True):
         owners.reshape(-1)[start:end] = 7

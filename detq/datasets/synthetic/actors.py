@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detq.datasets.synthetic.camera import REFERENCE, Camera, Doubles
-from detq.datasets.synthetic.hulls import convex_hulls
+from detq.datasets.synthetic.hulls import silhouettes
 from detq.datasets.synthetic.mesh import Mesh
 
 __all__ = ["SMALL_PX", "Actor", "Body", "Plot", "Pose", "far_to_near", "free", "outlined", "overlap", "place"]
@@ -155,13 +155,8 @@ def _stand(bodies: Sequence[Body], aheads: Sequence[tuple[float, float]], counts
 
 def outlined(actors: Sequence[Actor]) -> list[Actor]:
     """Return the bodies with their silhouettes, drawn all at once, which is much cheaper than one by one."""
-    parts = [actor.mesh.parts(actor.pixels, fine=actor.extent >= SMALL_PX) for actor in actors]
-    solid = [part for actor, shown in zip(actors, parts, strict=True) if not actor.mesh.flat for part in shown]
-    hulls = iter(convex_hulls(solid))
-    return [
-        replace(actor, hulls=tuple(shown if actor.mesh.flat else itertools.islice(hulls, len(shown))))
-        for actor, shown in zip(actors, parts, strict=True)
-    ]
+    parts = [(actor.pixels, actor.mesh.parts[actor.extent >= SMALL_PX], actor.mesh.flat) for actor in actors]
+    return [replace(actor, hulls=tuple(hulls)) for actor, hulls in zip(actors, silhouettes(parts), strict=True)]
 
 
 def _towards(camera: Camera, pose: Pose) -> tuple[float, float]:

@@ -14,9 +14,9 @@ from detq.datasets.synthetic.actors import SMALL_PX, Actor
 from detq.datasets.synthetic.camera import Camera, Doubles
 from detq.datasets.synthetic.canvas import Canvas, cut_up, levels
 from detq.datasets.synthetic.conditions import Colour, mix, transmission
-from detq.datasets.synthetic.hulls import convex_hulls
+from detq.datasets.synthetic.hulls import silhouettes
 from detq.datasets.synthetic.layout import Scene
-from detq.datasets.synthetic.mesh import Material, Mesh
+from detq.datasets.synthetic.mesh import Material
 
 __all__ = ["Glow", "paint_bodies", "paint_shadows"]
 
@@ -70,25 +70,16 @@ def _sun_shadows(canvas: Canvas, scene: Scene, actors: list[Actor]) -> None:
     # A shadow that reaches the camera is left out.
     clear = np.minimum.reduceat(seen[:, 2], [0, *ends[:-1]]) >= 1.0
     pixels = scene.camera.to_pixels(np.maximum(seen, [-np.inf, -np.inf, 1.0]))
-    cast = [
-        (actor, _shaded(actor.mesh, pixels[end - len(actor.world) : end]))
-        for actor, end in itertools.compress(zip(actors, ends.tolist(), strict=True), clear)
-    ]
-    hulls = iter(convex_hulls([part for actor, parts in cast if not actor.mesh.flat for part in parts]))
+    cast = list(itertools.compress(zip(actors, ends.tolist(), strict=True), clear))
+    parts = [(pixels[end - len(actor.world) : end], actor.mesh.shadow, actor.mesh.flat) for actor, end in cast]
     shapes: list[Doubles] = []
     shades: list[tuple[int, ...]] = []
-    for actor, parts in cast:
+    for (actor, _), shadow in zip(cast, silhouettes(parts), strict=True):
         alpha = scene.conditions.shadow * transmission(scene.conditions, actor.distance)
-        shapes += parts if actor.mesh.flat else itertools.islice(hulls, len(parts))
-        shades += [(12, 14, 22, int(alpha * 255))] * len(parts)
+        shapes += shadow
+        shades += [(12, 14, 22, int(alpha * 255))] * len(shadow)
     if shapes:
         canvas.polygons(np.concatenate(shapes), [len(shape) for shape in shapes], shades)
-
-
-def _shaded(mesh: Mesh, pixels: Doubles) -> list[Doubles]:
-    """Return the points of each part of a shadow."""
-    # Parts of one shadow would darken each other where they overlap: what has a skirt gets one outline.
-    return [pixels[mesh.outline]] if mesh.skirt else mesh.parts(pixels)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from detq.datasets.synthetic.actors import Actor, Body, Pose, free, place
+from detq.datasets.synthetic.actors import Body, Pose
 from detq.datasets.synthetic.camera import Camera, Doubles
 from detq.datasets.synthetic.cars import CAR_SHAPES, PAINTS, VARIANTS, car_mesh
 from detq.datasets.synthetic.conditions import Colour, Conditions, mix
@@ -14,9 +14,11 @@ from detq.datasets.synthetic.mesh import Material, Mesh
 from detq.datasets.synthetic.roads import Road, car_pose
 from detq.datasets.synthetic.traffic import box_mesh, bus_mesh, cyclist_mesh, lorry_mesh, person_mesh
 
-__all__ = ["cast_car", "cast_other", "cast_street"]
+__all__ = ["STREET", "cast_car", "cast_other", "cast_street"]
 
 M = Material
+STREET = frozenset({"house", "tree", "lamp", "sign", "rail", "gantry"})
+"""The kinds that `cast_street` draws."""
 _KINDS = tuple((name, shape.weight) for name, shape in CAR_SHAPES.items())
 _BASE: dict[Material, Colour] = {
     M.PAINT: (150, 150, 150),
@@ -102,8 +104,8 @@ def _vivid(dice: Dice) -> Colour:
     )
 
 
-def cast_street(dice: Dice, road: Road, camera: Camera) -> list[Actor]:
-    """Return what stands beside the road: houses, trees, lamps, signs, rails, a gantry."""
+def cast_street(dice: Dice, road: Road) -> list[Body]:
+    """Draw what stands beside the road: houses, trees, lamps, signs, rails, a gantry."""
     found: list[Body] = []
     edge = road.right + 0.5
     if road.kind in {"street", "junction", "car park"} or dice.chance(0.15):
@@ -128,11 +130,7 @@ def cast_street(dice: Dice, road: Road, camera: Camera) -> list[Actor]:
             mesh = gantry_mesh(int(2 * edge + 3))
             colours = _colours(board, TRIM=(120, 122, 124))
             found.append(Body("gantry", mesh, Pose(road.centre(y), y, road.along(y)), colours))
-    actors: list[Actor] = []
-    for actor in place(camera, found):
-        if free(actor.plot, actors):
-            actors.append(actor)
-    return actors
+    return found
 
 
 def _house(dice: Dice, road: Road, side: int, y: float) -> Body:

@@ -64,7 +64,8 @@ def _sky(canvas: Canvas, scene: Scene) -> None:
     step = max(height // 240, 1)
     for top in range(0, end, step):
         tone = mix(conditions.sky_top, conditions.sky_bottom, top / end)
-        canvas.opaque.rectangle((0, top, width, top + step), fill=levels(tone))
+        # Pasting a colour is several times as fast as drawing a rectangle.
+        canvas.image.paste(levels(tone), (0, top, width, top + step))
 
 
 def _horizon(canvas: Canvas, scene: Scene, dice: Dice) -> None:

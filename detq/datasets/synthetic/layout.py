@@ -6,9 +6,9 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from detq.datasets.synthetic.actors import Actor, far_to_near, free, outlined, overlap, place
+from detq.datasets.synthetic.actors import Actor, Body, far_to_near, free, outlined, overlap, place
 from detq.datasets.synthetic.camera import REFERENCE, Camera
-from detq.datasets.synthetic.casting import cast_car, cast_other, cast_street
+from detq.datasets.synthetic.casting import STREET, cast_car, cast_other, cast_street
 from detq.datasets.synthetic.conditions import Conditions, sample_conditions, transmission
 from detq.datasets.synthetic.dice import Dice
 from detq.datasets.synthetic.raster import Box, Owners, Spans, find_pixels, find_spans
@@ -54,11 +54,7 @@ def compose(seed: int, index: int) -> Scene:
     road = sample_road(dice)
     camera = sample_camera(dice, road)
     wanted = 0 if dice.chance(_EMPTY) else dice.integer(1, 4) if dice.chance(0.15) else dice.integer(5, _MOST_CARS)
-    actors = cast_street(dice, road, camera)
-    for other in place(camera, [cast_other(dice, road, conditions) for _ in range(dice.integer(0, 6))]):
-        if _visible(other, conditions) and free(other.plot, actors):
-            actors.append(other)
-    _fill_with_cars(dice, actors, wanted, (road, camera, conditions))
+    actors = _populate(dice, wanted, (road, camera, conditions))
     ordered = outlined(far_to_near(actors, camera))
     spans = find_spans([actor.hulls for actor in ordered], PROBE_PX)
     probe = spans.owners(_numbers(ordered))
@@ -80,20 +76,33 @@ def _numbers(actors: Sequence[Actor]) -> list[int]:
     return [next(cars) if actor.kind == "car" else OTHERS for actor in actors]
 
 
-def _fill_with_cars(dice: Dice, actors: list[Actor], wanted: int, stage: tuple[Road, Camera, Conditions]) -> None:
+def _populate(dice: Dice, wanted: int, stage: tuple[Road, Camera, Conditions]) -> list[Actor]:
+    """Put up what stands beside the road, then other traffic, then as many cars as are wanted and find room."""
     road, camera, conditions = stage
+    bodies: list[Body | None] = [*cast_street(dice, road)]
+    bodies += [cast_other(dice, road, conditions) for _ in range(dice.integer(0, 6))]
     near, far = _reach(camera)
+    actors: list[Actor] = []
     tries = 4 * wanted
-    while wanted and tries:
-        # Were all of these kept, no other would be drawn: as many can be placed at once.
+    while bodies or (wanted and tries):
+        # Were all of these cars kept, no other would be drawn: as many can be placed at once.
         count = min(wanted, tries)
         poses = (car_pose(dice, road, near, far) for _ in range(count))
-        cars = [cast_car(dice, pose, camera, conditions, moving=moving) for pose, moving in poses]
-        for car in place(camera, cars):
-            if car.extent < _MAX_CAR_PX and _visible(car, conditions) and free(car.plot, actors):
-                actors.append(car)
-                wanted -= 1
+        bodies += [cast_car(dice, pose, camera, conditions, moving=moving) for pose, moving in poses]
+        for actor in place(camera, bodies):
+            if _fits(actor, conditions, actors):
+                actors.append(actor)
+                wanted -= actor.kind == "car"
         tries -= count
+        bodies = []
+    return actors
+
+
+def _fits(actor: Actor, conditions: Conditions, others: list[Actor]) -> bool:
+    """Tell whether there is room for somebody, who, in traffic, must not be too large or too hard to see."""
+    if actor.kind == "car" and actor.extent >= _MAX_CAR_PX:
+        return False
+    return (actor.kind in STREET or _visible(actor, conditions)) and free(actor.plot, others)
 
 
 def _reach(camera: Camera) -> tuple[float, float]:

@@ -6,7 +6,6 @@ Local axes of a body: x to its right, y to its front, z up, metres, the origin o
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,10 +16,11 @@ from numpy.typing import NDArray
 
 from detq.datasets.synthetic.camera import Doubles
 
-__all__ = ["Builder", "Material", "Mesh", "Quad", "patch"]
+__all__ = ["Builder", "Material", "Mesh", "Parts", "Quad", "patch"]
 
 Point = tuple[float, float, float]
 Quad = tuple[Point, Point, Point, Point]
+Parts = tuple[NDArray[np.int64], list[int]]
 
 
 class Material(IntEnum):
@@ -75,30 +75,20 @@ class Mesh:
     flat: bool = False
     skirt: bool = False
 
-    def parts(self, pixels: Doubles, *, fine: bool = True) -> list[Doubles]:
-        """Return the points of each convex part of a picture of the body, with or without fine ones.
-
-        Args:
-            pixels: `(V, 2)`, where its points are.
-            fine: whether details are wanted.
-        """
-        corners, ends = self._parts[fine]
-        points = pixels[corners]
-        return [points[start:end] for start, end in itertools.pairwise(ends)]
-
     @functools.cached_property
-    def _parts(self) -> tuple[tuple[NDArray[np.int64], list[int]], ...]:
-        """The parts one after the other and where each ends: without, and with fine ones."""
+    def parts(self) -> tuple[Parts, Parts]:
+        """The points of the convex parts one after the other, and how many each has: without, and with fine ones."""
         coarse = [part for part, fine in zip(self.hulls, self.fine_hulls, strict=True) if not fine]
-        return tuple(
-            (np.concatenate([[], *parts]).astype(np.int64), [0, *itertools.accumulate(map(len, parts))])
-            for parts in (coarse, self.hulls)
-        )
+        return _joined(coarse), _joined(self.hulls)
 
     @functools.cached_property
-    def outline(self) -> NDArray[np.int64]:
-        """The points of all parts."""
-        return np.concatenate(self.hulls)
+    def shadow(self) -> Parts:
+        """The parts of its shadow. They darken each other where they overlap, so what has a skirt has only one."""
+        return _joined([np.concatenate(self.hulls)] if self.skirt else self.hulls)
+
+
+def _joined(parts: Sequence[NDArray[np.int64]]) -> Parts:
+    return np.concatenate([np.zeros(0, np.int64), *parts]), [len(part) for part in parts]
 
 
 def patch(quad: Quad, left: float, right: float, low: float, high: float) -> Quad:

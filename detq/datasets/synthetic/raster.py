@@ -50,11 +50,11 @@ class Spans:
         width, height = self.size
         owners = np.zeros((height, width), np.uint8)
         flat = owners.reshape(-1).data
-        runs = list(zip(self.starts.tolist(), self.ends.tolist(), strict=True))
+        starts, ends = self.starts.tolist(), self.ends.tolist()
         for number, (begin, stop) in zip(numbers, itertools.pairwise(self.first), strict=True):
             if number is not None:
                 row = bytes([number]) * width
-                for start, end in runs[begin:stop]:
+                for start, end in zip(starts[begin:stop], ends[begin:stop], strict=True):
                     flat[start:end] = row[: end - start]
         return owners
 

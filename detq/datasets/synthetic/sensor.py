@@ -44,25 +44,19 @@ def add_texture(image: Image.Image, scene: Scene, bodies: Owners, dice: Dice) ->
     tile = Image.fromarray((blobs + 128).astype(np.uint8)).resize(half, Image.Resampling.BILINEAR)
     amount = np.float32(dice.uniform(0.10, 0.40) * (0.3 + 0.7 * transmission(scene.conditions, 25.0)))
     blotches = (np.asarray(tile, np.float32) - 128) * amount
-    bare = _halved(bodies) == 0
-    for rows, noise, strength in grit:
+    # These are the pixels that Pillow's nearest neighbour takes for half the size.
+    bare = bodies[1 - height % 2 :: 2, 1 - width % 2 :: 2] == 0
+    for rows, noise, strength, ground in grit:
         rough = noise.astype(np.float32)
         rough *= strength * np.float32(fade)
         rough += blotches[rows] * np.float32(0.4)
-        np.copyto(blotches[rows], rough, where=bare[rows] & (strength != 0))
+        np.copyto(blotches[rows], rough, where=bare[rows] & ground)
     blotches *= np.float32(_NEUTRAL / 256)
     blotches += _NEUTRAL
     if dice.chance(0.5):
         blotches *= _vignette(half, dice.uniform(0.1, 0.5))
     levels = np.clip(blotches, 0, 255, out=blotches).astype(np.uint8)
     return _modulate(image, levels)
-
-
-def _halved(owners: Owners) -> Owners:
-    """Return what Pillow's nearest neighbour makes of half the size, rounded up."""
-    halves = [(side, (side + 1) // 2) for side in owners.shape]
-    rows, columns = ((2 * np.arange(half) + 1) * side // (2 * half) for side, half in halves)
-    return np.asarray(owners.take(rows, axis=0).take(columns, axis=1))
 
 
 def _modulate(image: Image.Image, factor: Plane) -> Planes:

@@ -17,6 +17,7 @@ __all__ = ["blob_tile", "grain", "ground_texture"]
 _TILE = 512
 _GRAZING = np.float32(-0.002)
 Levels = NDArray[np.int16]
+Floats = NDArray[np.float32]
 
 
 def _random_bytes(stream: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -63,7 +64,7 @@ def _normal(stream: int, shape: tuple[int, int]) -> NDArray[np.int16]:
 
 def ground_texture(
     camera: Camera, size: tuple[int, int], shift: tuple[int, int]
-) -> Iterator[tuple[slice, Levels, NDArray[np.float32]]]:
+) -> Iterator[tuple[slice, Levels, Floats, NDArray[np.bool_]]]:
     """Project a noise tile onto the ground.
 
     Args:
@@ -72,8 +73,8 @@ def ground_texture(
         shift: where on the tile the world's origin is.
 
     Yields:
-        bands of rows that show ground: which ones, the tile's values, int16 `(rows, width)`, and how strongly to apply
-        them, float32, fading with the distance and 0 above the horizon.
+        bands of rows that show ground: which ones, the tile's values, int16 `(rows, width)`, how strongly to apply
+        them, float32, fading with the distance, and where there is ground, bool.
     """
     # Float32 is enough: this is texture, no label depends on it.
     one = np.float32(1.0 / camera.focal_px)
@@ -94,6 +95,5 @@ def ground_texture(
         place &= _TILE - 1
         place *= _TILE
         place += (((x * reach + np.float32(camera.position[0])) * 26).astype(np.int32) + shift[0]) & (_TILE - 1)
-        strength = np.float32(24) / (np.float32(24) + reach)
-        strength *= z < _GRAZING
-        yield rows, tile.take(place), strength.astype(np.float32, copy=False)
+        strength = np.divide(24, np.add(reach, 24, out=reach), out=reach)
+        yield rows, tile.take(place), strength, z < _GRAZING
