@@ -81,6 +81,21 @@ def test_a_slower_and_less_accurate_working_tree_fails_and_says_where(slowed, tm
 
 
 @pytest.mark.parametrize(
+    ("name", "sentence"),
+    [("base", "--base: expected a commit, branch or tag, got an empty name"), ("model", "unknown model")],
+)
+def test_what_the_action_is_given_is_never_run_nor_expanded(repository, tmp_path, name, sentence):
+    """A branch of a fork can be called anything; outside of a pull request there is no base."""
+    nasty = "$(touch${IFS}taken);`touch${IFS}taken`"
+    inputs = {"base": f"main{nasty}", "model": "bright:build", "weights": nasty, name: nasty if name == "model" else ""}
+    done = run_action(repository, tmp_path, **inputs)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert not list(repository.glob("taken"))
+    assert not (tmp_path / "summary.md").exists()
+
+
+@pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["--base", "no-such-branch"], "--base no-such-branch: expected a commit, branch or tag"),
