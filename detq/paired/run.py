@@ -166,7 +166,9 @@ class _Run:
             open_ones = [item for item in found if item.verdict is Verdict.INCONCLUSIVE]
             return len(trial.images) >= P90_PAIRS and not open_ones
 
-        self.progress.begin(f"measuring {trial.variant}", len(self.frames))
+        budget_s = max(0.0, self.config.budget_s - self.spent_s) / left
+        most = max(1, round(budget_s))
+        self.progress.begin(f"measuring {trial.variant}, seconds of budget", most)
         start = time.monotonic()
         looks = race(
             trial,
@@ -174,9 +176,10 @@ class _Run:
             self.frames,
             {side: tuple(answer["classes"]) for side, answer in built.items()},
             decided=decided,
-            budget_s=max(0.0, self.config.budget_s - self.spent_s) / left,
+            budget_s=budget_s,
             seed=self.config.seed,
-            step=self.progress.step,
+            # Nobody knows how many images it will take; the time is known.
+            step=lambda _: self.progress.step(min(most, int(time.monotonic() - start))),
             masks=bool(built["base"]["has_masks"]),
         )
         self.spent_s += time.monotonic() - start
