@@ -150,8 +150,8 @@ def _check(entry: Entry) -> None:
     # Nothing is above or below what is no number: it would pass whatever this run measured.
     shares = {"int8_share": [entry.int8_share], "int8_by_stage": entry.int8_by_stage.values(), **entry.metrics}
     shares |= {"ap_first": entry.ap_first.values(), "mask_ap_first": entry.mask_ap_first.values()}
-    for name, values in shares.items():
-        if not all(0 <= value <= 1 for value in values):
+    for name, found in shares.items():
+        if not all(0 <= value <= 1 for value in found):
             raise ValueError(f"{name} that is not between 0 and 1")
     if entry.weight_bytes < 0 or (entry.peak_bytes or 0) < 0 or entry.looks < 1:
         raise ValueError("bytes or looks that are no count")

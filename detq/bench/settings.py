@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -157,14 +158,31 @@ def project_or_default(root: Path) -> Project:
     """Return the settings in `root`/pyproject.toml, and the defaults where there is no `[tool.detq]` or no such file.
 
     Raises:
-        DetqError: the file is no TOML, an unknown key, or a value of the wrong kind.
+        DetqError: the file is no TOML, an unknown key, or a value of the wrong kind; or it is a folder above, of the
+            same repository, that has settings.
     """
     path = root / PYPROJECT
+    if not path.is_file() and (above := _settings_above(root)):
+        raise DetqError(
+            f"expected to be started in {above}, whose {PYPROJECT} has [tool.detq], not in {root}, where nothing of it "
+            "is in force; go there"
+        )
     try:
         table = _table(root) if path.is_file() else {}
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise DetqError(f"{path}: expected TOML, it cannot be read: {error}") from None
     return _project({"benchmarks": "benchmarks", **table}, root)
+
+
+def _settings_above(root: Path) -> Path | None:
+    """Return the nearest folder above, up to the top of the repository, with `[tool.detq]`."""
+    for folder in root.absolute().parents:
+        if (folder / PYPROJECT).is_file():
+            with contextlib.suppress(OSError, tomllib.TOMLDecodeError):
+                return folder if _table(folder) else None
+        if (folder / ".git").exists():
+            break
+    return None
 
 
 def _table(root: Path) -> Mapping[str, Any]:

@@ -28,12 +28,16 @@ def choose_recipes(
 
     Raises:
         UnknownNameError: neither side has a recipe that was named.
-        QuantizationError: a recipe was named that needs calibration images, and there are none.
+        QuantizationError: a side has no fp32; or a recipe was named that needs calibration images, and there are none.
     """
     every = list(dict.fromkeys([*head, *base]))
     for name in config.recipes or ():
         if name not in every:
             raise unknown_name("recipe", name, every)
+    if not {REFERENCE} <= set(head) & set(base):
+        raise QuantizationError(
+            f"expected {model}-{REFERENCE} in both commits: all other variants are compared with it"
+        )
     chosen = list(dict.fromkeys([REFERENCE, *(config.recipes or every)]))
     source = parse_weights(config.weights, find_model(model), config.seed)
     hungry = {recipe.name for recipe in RECIPES if recipe.calibrates}

@@ -19,7 +19,7 @@ def check_detq(head: Tree, base: Tree, hellos: Mapping[str, Mapping[str, Any]], 
         head: where head's code is.
         base: where base's code is.
         hellos: the workers' first answers, by side.
-        own_model: the model is a user's own: then an installed detq may be the same for both.
+        own_model: every model is a user's own: then an installed detq may be the same for both.
 
     Raises:
         DetqError: both would run the same detq, with a model that comes from it.
@@ -34,7 +34,7 @@ def check_detq(head: Tree, base: Tree, hellos: Mapping[str, Mapping[str, Any]], 
             )
     elif not own_model:
         raise DetqError(
-            f"detq gate: the model and detq both come from {mine.parent}, which is outside of {head.top}: two commits "
+            f"detq gate: a model and detq both come from {mine.parent}, which is outside of {head.top}: two commits "
             "of this repository would run the same code; give a --model package.module:build of this repository"
         )
 

@@ -72,6 +72,11 @@ class GateConfig:
         """The modules that users' own models come from."""
         return tuple(dict.fromkeys(name.partition(":")[0] for name in self.models if ":" in name))
 
+    @property
+    def all_own(self) -> bool:
+        """Whether no model comes with detq."""
+        return all(":" in name for name in self.models)
+
     def calibrates(self, kind: str) -> bool:
         """Return whether there are images to calibrate static int8 with, for weights of a kind."""
         return CalibrationChoice(self.calibration).suits(kind)

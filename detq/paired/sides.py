@@ -60,7 +60,7 @@ class Sides:
         for side in ("base", "control", "head"):  # what the base lacks is said before head has imported torch
             hellos[side] = self.ask(side)
             check_there(self._trees[side], hellos[side], base=side != "head")
-        check_detq(head, base, hellos, own_model=bool(self._config.own_modules))
+        check_detq(head, base, hellos, own_model=self._config.all_own)
         return {side: hellos[side]["versions"] for side in ("head", "base")}
 
     def ask(self, side: str, do: str | None = None, **question: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from detq.bench.results import ap_of_first, image_digest, unsteady
-from detq.bench.settings import Project, choose_models, read_project
+from detq.bench.settings import Project, choose_models, project_or_default, read_project
 from detq.bench.tables import render_comparison
 from detq.errors import DetqError, UnknownNameError
 from detq.gate import Tolerances
@@ -107,6 +107,18 @@ def test_a_setting_of_the_wrong_kind_is_refused(tmp_path):
     (tmp_path / "pyproject.toml").write_text('[tool.detq]\nbenchmarks = ["b"]\n')
     with pytest.raises(DetqError, match=r"pyproject\.toml \[tool\.detq\] benchmarks: expected a string, got \['b'\]"):
         read_project(tmp_path)
+
+
+def test_settings_of_a_folder_above_are_not_ignored_in_silence(tmp_path):
+    """Tolerances would not be in force; another repository's settings are nobody's business."""
+    below = tmp_path / "src" / "deep"
+    below.mkdir(parents=True)
+    assert project_or_default(below) == Project(below / "benchmarks")
+    (tmp_path / "pyproject.toml").write_text("[tool.detq.gate]\nlatency = 0.2\n")
+    with pytest.raises(DetqError, match=rf"expected to be started in {tmp_path}, whose pyproject.toml has \[tool"):
+        project_or_default(below)
+    (tmp_path / "src" / ".git").mkdir()
+    assert project_or_default(below) == Project(below / "benchmarks")
 
 
 def test_models_are_the_packaged_ones_unless_chosen(tmp_path):

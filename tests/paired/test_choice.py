@@ -51,6 +51,18 @@ def test_named_recipes_alone_are_judged_and_fp32_with_them():
         choose(recipes=("dynamic_in8",))
 
 
+def test_without_fp32_on_both_sides_nothing_can_be_compared():
+    """A sentence instead of variants that refer to nothing."""
+    with pytest.raises(QuantizationError, match=r"expected .*-fp32 in both commits"):
+        choose(["dynamic_int8"], HEAD)
+
+
+def test_only_models_that_are_all_ones_own_may_share_an_installed_detq():
+    """A model of detq's beside them would be compared with itself."""
+    assert GateConfig("main", Path(), models=("bright:build", "pkg.dark:build")).all_own
+    assert not GateConfig("main", Path(), models=("bright:build", "fasterrcnn_mobilenet_v3_large_fpn")).all_own
+
+
 def test_what_needs_calibration_images_is_left_out_unless_it_was_named():
     """Weights of a file say nothing about rendered frames."""
     static = ["fp32", "static_int8"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,8 @@ from detq.errors import DetqError
 from detq.paired.config import GateConfig
 from detq.paired.process import Worker, WorkerError
 from detq.paired.run import run_gate
+
+PACKAGE = Path(__file__).resolve().parents[2]
 
 HANGS = """import subprocess, sys, time
 from pathlib import Path
@@ -67,6 +70,12 @@ def test_a_commit_that_was_not_built_or_dies_says_so(commit):
             broken.ask("recipes", model="tiny")
 
 
+def commits_checked_out(repository):
+    command = ["git", "worktree", "list"]
+    listed = subprocess.run(command, cwd=repository, check=True, capture_output=True, text=True)
+    return len(listed.stdout.splitlines())
+
+
 def test_a_python_for_the_base_that_lacks_what_detq_needs_is_named(repository, tmp_path):
     """A fresh environment has no torch; what its Python said comes with it."""
     python = tmp_path / "python"
@@ -97,6 +106,25 @@ def head_of(repository, *files):
     return git("commit-tree", git("write-tree"), "-m", "a commit")
 
 
+def test_a_run_that_ci_cancels_says_so_and_leaves_nothing(repository):
+    """SIGTERM, while the processes import."""
+    base = head_of(repository, ("pkg/__init__.py", "import time\ntime.sleep(60)\n"))
+    command = [sys.executable, "-m", "detq", "gate", "--base", base, "--model", "pkg.bright:build", "--images", "1"]
+    paths = [str(PACKAGE), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    with subprocess.Popen(command, cwd=repository, env=environment, stderr=subprocess.PIPE, text=True) as gate:
+        workers, deadline = [], time.monotonic() + 60
+        while len(workers) < 3:
+            workers = [child for child in psutil.Process(gate.pid).children() if "worker.py" in str(child.cmdline())]
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        gate.terminate()
+        assert gate.communicate()[1].splitlines()[-1] == "detq: ended by SIGTERM"
+    assert gate.returncode == 128 + signal.SIGTERM
+    assert not any(worker.is_running() for worker in workers)
+    assert commits_checked_out(repository) == 1
+
+
 @pytest.mark.parametrize(
     ("files", "model", "sentence"),
     [
@@ -116,7 +144,5 @@ def test_a_base_that_cannot_be_measured_is_a_sentence_and_nothing_is_left(reposi
     with pytest.raises(DetqError, match=rf"^--base {base[:10]}\w*: {sentence}"):
         run_gate(config)
     assert not [child for child in psutil.Process().children(recursive=True) if "worker.py" in str(child.cmdline())]
-    command = ["git", "worktree", "list"]
-    listed = subprocess.run(command, cwd=repository, check=True, capture_output=True, text=True)
-    assert len(listed.stdout.splitlines()) == 1
+    assert commits_checked_out(repository) == 1
     assert not list(Path(repository.parent).glob("**/base"))
