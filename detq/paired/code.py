@@ -12,6 +12,10 @@ from detq.paired.checkout import Tree
 __all__ = ["check_detq", "check_module", "check_there"]
 
 
+INSTALLED = frozenset({"site-packages", "dist-packages"})
+"""Folders that belong to no commit, also where the environment lies inside of the repository."""
+
+
 def check_detq(head: Tree, base: Tree, hellos: Mapping[str, Mapping[str, Any]], *, own_model: bool) -> None:
     """Check that base's detq is the base commit's wherever head's is the working tree's.
 
@@ -25,7 +29,7 @@ def check_detq(head: Tree, base: Tree, hellos: Mapping[str, Mapping[str, Any]], 
         DetqError: both would run the same detq, with a model that comes from it.
     """
     mine, other = (Path(hellos[side]["detq"]) for side in ("head", "base"))
-    if mine.is_relative_to(head.top):
+    if mine.is_relative_to(head.top) and not INSTALLED & set(mine.relative_to(head.top).parts):
         place = mine.relative_to(head.top)
         if other != base.top / place:
             raise DetqError(

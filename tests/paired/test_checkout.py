@@ -124,7 +124,8 @@ def test_a_commit_must_have_detq_and_the_users_model(trees):
 def test_an_installed_detq_may_be_the_same_for_both_if_the_model_is_the_users(trees, tmp_path):
     """With a model of detq's own nothing would be compared."""
     head, base = trees
-    installed = tmp_path / "site-packages" / "detq" / "__init__.py"
-    check_detq(head, base, hello(head=installed, base=installed), own_model=True)
-    with pytest.raises(DetqError, match="two commits of this repository would run the same code"):
-        check_detq(head, base, hello(head=installed, base=installed), own_model=False)
+    for environment in (tmp_path, head.top / ".venv"):
+        installed = environment / "site-packages" / "detq" / "__init__.py"
+        check_detq(head, base, hello(head=installed, base=installed), own_model=True)
+        with pytest.raises(DetqError, match="two commits of this repository would run the same code"):
+            check_detq(head, base, hello(head=installed, base=installed), own_model=False)
