@@ -115,7 +115,8 @@ def place(camera: Camera, bodies: Sequence[Body | None]) -> list[Actor]:
     seen = camera.to_camera(world)
     nearest = np.minimum.reduceat(seen[:, 2], starts)
     # What reaches behind the camera is left out below.
-    pixels = camera.to_pixels(np.maximum(seen, [-np.inf, -np.inf, NEAR_M]))
+    np.maximum(seen[:, 2], NEAR_M, out=seen[:, 2])
+    pixels = camera.to_pixels(seen)
     low, high = np.minimum.reduceat(pixels, starts), np.maximum.reduceat(pixels, starts)
     kept = (nearest >= NEAR_M) & (high > 0).all(axis=1) & (low < REFERENCE).all(axis=1)
     spans = zip(starts.tolist(), ends.tolist(), strict=True)

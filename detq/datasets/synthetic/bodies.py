@@ -157,7 +157,7 @@ def _skirts(canvas: Canvas, scene: Scene) -> list[tuple[list[float], tuple[int, 
     dark = (10 * light[0], 10 * light[1], 10 * light[2])
     # Only the first part, the lower body, has gaps between its faces.
     hulls = [actor.hulls[0] for actor in actors]
-    shades = [levels(mix(conditions.haze, dark, transmission(conditions, actor.distance))) for actor in actors]
+    shades = levels([mix(conditions.haze, dark, transmission(conditions, actor.distance)) for actor in actors])
     corners = canvas.whole_pixels(np.concatenate(hulls))
     return list(zip(cut_up(corners, [len(hull) for hull in hulls]), shades, strict=True))
 
@@ -195,7 +195,7 @@ def _shade(scene: Scene, faces: _Faces, shown: NDArray[np.bool_]) -> list[tuple[
         colour[shining] = np.asarray([actor.colours[M.LIT_WINDOW] for actor in actors])[whose[shining]]
     visible = np.asarray([transmission(conditions, actor.distance) for actor in actors])[whose]
     colour = np.asarray(conditions.haze) + (colour - np.asarray(conditions.haze)) * visible[:, None]
-    return [tuple(rgb) for rgb in np.clip(colour + 0.5, 0, 255).astype(np.int64).tolist()]
+    return levels(colour)
 
 
 def _normals(a: Doubles, b: Doubles, c: Doubles) -> Doubles:

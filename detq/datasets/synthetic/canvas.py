@@ -19,9 +19,10 @@ _NEAR_M = 0.5
 _LIMIT = 4e6
 
 
-def levels(colour: Sequence[float]) -> tuple[int, ...]:
-    """Round a colour to whole levels from 0 to 255."""
-    return tuple([0 if level < 0 else 255 if level > 255 else int(level + 0.5) for level in colour])
+def levels(colours: Sequence[Sequence[float]] | Doubles) -> list[tuple[int, ...]]:
+    """Round colours to whole levels from 0 to 255."""
+    whole = (np.clip(colours, 0, 255) + 0.5).astype(np.int64)
+    return list(zip(*whole.T.tolist(), strict=True))
 
 
 def cut_up(corners: Doubles, sides: Iterable[int]) -> Iterator[list[float]]:
@@ -105,13 +106,13 @@ class Canvas:
         seen[~np.repeat(whole, counts)] = 1.0
         drawn = self.whole_pixels(camera.to_pixels(seen))
         shown = np.where(whole, self.in_frame(drawn, counts), partly)
-        tones = (np.clip(colours, 0, 255) + 0.5).astype(np.int64)
-        brush = (self.opaque if tones.shape[1] == 3 else self.blended).polygon
-        polygons = zip(cut_up(drawn, sides), tones.tolist(), whole.tolist(), first.tolist(), sides, strict=True)
+        tones = levels(colours)
+        brush = (self.opaque if len(tones[0]) == 3 else self.blended).polygon
+        polygons = zip(cut_up(drawn, sides), tones, whole.tolist(), first.tolist(), sides, strict=True)
         for polygon, tone, uncut, start, count in itertools.compress(polygons, shown.tolist()):
             corners_of = polygon if uncut else self._cut(camera, corners[start : start + count])
             if len(corners_of) > 4:
-                brush(corners_of, tuple(tone))
+                brush(corners_of, tone)
 
     def _cut(self, camera: Camera, corners: Doubles) -> list[float]:
         kept = clip_near(camera.to_camera(corners).tolist(), _NEAR_M)

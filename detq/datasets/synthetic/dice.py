@@ -17,8 +17,9 @@ _BLOCK = 256
 
 def _blocks(bits: np.random.PCG64) -> Iterator[list[float]]:
     while True:
-        words = bits.random_raw(_BLOCK) >> np.uint64(11)
-        yield (words[::-1] * 2.0**-53).tolist()
+        # Each block is used up from its end.
+        words = bits.random_raw((2, _BLOCK))[:, ::-1] >> np.uint64(11)
+        yield (words * 2.0**-53).reshape(-1).tolist()
 
 
 class Dice:
@@ -68,4 +69,8 @@ class Dice:
         unit, width = self.unit, 2 * spread
         shift = width * unit() - spread
         red, green, blue = [level + shift + (width * unit() - spread) / 4 for level in colour]
-        return min(max(red, 0.0), 255.0), min(max(green, 0.0), 255.0), min(max(blue, 0.0), 255.0)
+        return _capped(red), _capped(green), _capped(blue)
+
+
+def _capped(level: float) -> float:
+    return 0.0 if level < 0 else 255.0 if level > 255 else level

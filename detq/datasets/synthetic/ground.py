@@ -62,10 +62,11 @@ def _sky(canvas: Canvas, scene: Scene) -> None:
     horizon = REFERENCE[1] / 2 + camera.focal_px * camera.forward[2] / camera.up[2]
     end = int(min(max((horizon + 40) / REFERENCE[1], 0.02), 1.0) * height)
     step = max(height // 240, 1)
-    for top in range(0, end, step):
-        tone = mix(conditions.sky_top, conditions.sky_bottom, top / end)
+    tops = range(0, end, step)
+    tones = levels([mix(conditions.sky_top, conditions.sky_bottom, top / end) for top in tops])
+    for top, tone in zip(tops, tones, strict=True):
         # Pasting a colour is several times as fast as drawing a rectangle.
-        canvas.image.paste(levels(tone), (0, top, width, top + step))
+        canvas.image.paste(tone, (0, top, width, top + step))
 
 
 def _horizon(canvas: Canvas, scene: Scene, dice: Dice) -> None:

@@ -109,7 +109,9 @@ class Builder:
     """Collects faces and convex parts."""
 
     def __init__(self) -> None:
-        self._points: list[Point] = []
+        # Each point once, however many faces share it.
+        self._points: dict[Point, int] = {}
+        self._corners: list[int] = []
         self._faces: list[tuple[int, ...]] = []
         self._materials: list[int] = []
         self._fine: list[bool] = []
@@ -120,27 +122,23 @@ class Builder:
         self, corners: Sequence[Point], material: Material, inside: Point | None = None, *, fine: bool = False
     ) -> None:
         """Add a face. `inside` is a point behind it: it decides which side is outside (None keeps the order)."""
-        first = len(self._points)
-        indices = tuple(range(first, first + len(corners)))
-        self._points.extend(corners)
+        indices = tuple(self._points.setdefault(corner, len(self._points)) for corner in corners)
+        self._corners.extend(indices)
         if inside is not None and not _looks_away(corners, inside):
             indices = indices[::-1]
         self._faces.append(indices)
         self._materials.append(material)
         self._fine.append(fine)
 
-    def part(self, first_point: int) -> None:
-        """Declare all points added since `first_point` a convex part of the silhouette."""
-        seen: dict[Point, int] = {}
-        for number in range(first_point, len(self._points)):
-            seen.setdefault(self._points[number], number)
-        self._hulls.append(list(seen.values()))
+    def part(self, first_corner: int) -> None:
+        """Declare all corners added since `first_corner` a convex part of the silhouette."""
+        self._hulls.append(list(dict.fromkeys(self._corners[first_corner:])))
         self._fine_hulls.append(self._fine[-1])
 
     @property
     def count(self) -> int:
-        """How many points there are so far."""
-        return len(self._points)
+        """How many corners faces have so far."""
+        return len(self._corners)
 
     def box(
         self, low: Point, high: Point, material: Material, *, top: Material | None = None, fine: bool = False
@@ -168,7 +166,7 @@ class Builder:
         """Return the body."""
         probes = [(f[0], f[len(f) // 3], f[2 * len(f) // 3]) for f in self._faces]
         return Mesh(
-            np.asarray(np.asarray(self._points, np.float64), order="F"),
+            np.asarray(np.asarray(list(self._points), np.float64), order="F"),
             np.concatenate(self._faces).astype(np.int64),
             np.asarray([len(face) for face in self._faces], np.int64),
             tuple(

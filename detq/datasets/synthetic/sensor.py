@@ -136,7 +136,7 @@ def _cap(levels: NDArray[np.uint16], highest: int) -> None:
     """Limit levels below 32768 in place."""
     # NumPy clips signed numbers several times as fast.
     signed = levels.view(np.int16)
-    np.clip(signed, 0, highest, out=signed)
+    signed.clip(0, highest, out=signed)
 
 
 def _layers(layer: Image.Image, radii: tuple[float, ...], weights: tuple[float, ...]) -> Planes:
@@ -231,7 +231,7 @@ def _roughened(pixels: Pixels, noise: NDArray[np.int8], deviation: float) -> Pix
         sums *= strength
         sums >>= np.int16(8)
         sums += pixels[rows]
-        out[rows] = np.clip(sums, 0, 255, out=sums)
+        out[rows] = sums.clip(0, 255, out=sums)
     return out
 
 
