@@ -48,7 +48,7 @@ def add_texture(image: Image.Image, scene: Scene, bodies: Owners, dice: Dice) ->
     bare = bodies[1 - height % 2 :: 2, 1 - width % 2 :: 2] == 0
     for rows, noise, strength, ground in grit:
         rough = noise.astype(np.float32)
-        rough *= strength * np.float32(fade)
+        rough *= np.multiply(strength, np.float32(fade), out=strength)
         rough += blotches[rows] * np.float32(0.4)
         np.copyto(blotches[rows], rough, where=bare[rows] & ground)
     blotches *= np.float32(_NEUTRAL / 256)

@@ -91,9 +91,18 @@ def ground_texture(
         x, y, z = (ahead[k] + aloft[k][rows] for k in range(3))
         reach = np.float32(camera.position[2]) / np.maximum(-z, np.float32(1e-3))
         np.minimum(reach, np.float32(500.0), out=reach)
-        place = (y * reach * 6).astype(np.int32) + shift[1]
+        y *= reach
+        y *= 6
+        place = y.astype(np.int32)
+        place += shift[1]
         place &= _TILE - 1
         place *= _TILE
-        place += (((x * reach + np.float32(camera.position[0])) * 26).astype(np.int32) + shift[0]) & (_TILE - 1)
+        x *= reach
+        x += np.float32(camera.position[0])
+        x *= 26
+        column = x.astype(np.int32)
+        column += shift[0]
+        column &= _TILE - 1
+        place += column
         strength = np.divide(24, np.add(reach, 24, out=reach), out=reach)
         yield rows, tile.take(place), strength, z < _GRAZING
