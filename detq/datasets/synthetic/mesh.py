@@ -95,11 +95,10 @@ def patch(quad: Quad, left: float, right: float, low: float, high: float) -> Qua
     """Return the part of a quad (corners: low left, low right, high right, high left) between these shares of it."""
 
     def at(across: float, along: float) -> Point:
-        ends = [
-            [a + (b - a) * across for a, b in zip(start, end, strict=True)]
-            for start, end in ((quad[0], quad[1]), (quad[3], quad[2]))
-        ]
-        x, y, z = (a + (b - a) * along for a, b in zip(*ends, strict=True))
+        x, y, z = (
+            (start := a + (b - a) * across) + (d + (c - d) * across - start) * along
+            for a, b, c, d in zip(*quad, strict=True)
+        )
         return x, y, z
 
     return at(left, low), at(right, low), at(right, high), at(left, high)

@@ -23,7 +23,7 @@ Floats = NDArray[np.float32]
 def _random_bytes(stream: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     count = int(np.prod(shape))
     words = np.random.PCG64(np.random.SeedSequence((0x7E47, stream))).random_raw(count // 8 + 1)
-    return words.astype("<u8").view(np.uint8)[:count].reshape(shape)
+    return words.astype("<u8", copy=False).view(np.uint8)[:count].reshape(shape)
 
 
 @functools.cache
@@ -47,8 +47,8 @@ def blob_tile(stream: int, octaves: tuple[tuple[int, int, float], ...]) -> NDArr
 def grain() -> NDArray[np.int8]:
     """Return sensor noise, int8 `(1024, 1536, 3)`: mostly grey, a little coloured, mean 0, standard deviation 32."""
     layers = [_normal(stream, (1024, 1536)) for stream in range(4)]
-    coloured = [layers[0] + layer // 3 for layer in layers[1:]]
-    return np.clip(np.stack(coloured, axis=2), -127, 127).astype(np.int8)
+    coloured = [(layers[0] + layer // 3).clip(-127, 127).astype(np.int8) for layer in layers[1:]]
+    return np.stack(coloured, axis=2)
 
 
 def _normal(stream: int, shape: tuple[int, int]) -> NDArray[np.int16]:
