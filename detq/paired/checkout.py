@@ -87,7 +87,8 @@ def base_tree(head: Tree, ref: str) -> Iterator[Tree]:
     with tempfile.TemporaryDirectory(prefix="detq-gate-") as temporary:
         top = Path(temporary).resolve() / "base"
         try:
-            done = _git(head.top, "worktree", "add", "--detach", str(top), commit)
+            # Hooks set up somebody's working tree, which this one is not.
+            done = _git(head.top, "-c", "core.hooksPath=/dev/null", "worktree", "add", "--detach", str(top), commit)
             if done.returncode:
                 raise DetqError(f"--base {ref}: git cannot check it out: {_last_line(done.stderr)}")
             folder = top / head.folder.relative_to(head.top)

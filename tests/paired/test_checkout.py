@@ -53,6 +53,19 @@ def test_a_checkout_that_is_interrupted_leaves_nothing(repository, monkeypatch):
     assert worktrees(repository) == 1
 
 
+def test_hooks_for_a_working_tree_do_not_run(repository):
+    """They may install things, or fail."""
+    hook = repository / ".git" / "hooks" / "post-checkout"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\ntouch ran\nexit 1\n")
+    hook.chmod(0o755)
+    try:
+        with base_tree(head_tree(repository), "main") as base:
+            assert not (base.folder / "ran").exists()
+    finally:
+        hook.unlink()
+
+
 def test_a_hooks_own_index_stays_as_it_is(repository, tmp_path, monkeypatch):
     """`git commit -a` names one to its hooks; checking out another commit must not write it."""
     index = tmp_path / "index"
