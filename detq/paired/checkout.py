@@ -96,8 +96,17 @@ def base_tree(head: Tree, ref: str) -> Iterator[Tree]:
                 raise DetqError(f"--base {ref}: the commit has no folder {head.folder.relative_to(head.top)}")
             yield Tree(top, folder, commit[:10])
         finally:
-            # Twice, because what is left of an interrupted checkout is locked.
-            _git(head.top, "worktree", "remove", "--force", "--force", str(top))
+            _forget(head, top)
+
+
+def _forget(head: Tree, top: Path) -> None:
+    # Forced twice, because what is left of an interrupted checkout is locked.
+    command = ("worktree", "remove", "--force", "--force", str(top))
+    try:
+        _git(head.top, *command)
+    except BaseException:  # Ctrl-C once more
+        _git(head.top, *command)
+        raise
 
 
 def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
