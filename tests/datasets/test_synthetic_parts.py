@@ -94,6 +94,14 @@ def test_nearer_bodies_cover_those_behind_them():
     assert find_pixels(spans.owners([1, None]), 1, (0.0, 0.0, 1280.0, 720.0)) == ((0, 0, 4, 4), 16)
 
 
+def test_a_body_outside_the_frame_covers_nothing():
+    """Above, below and beside the frame there are no pixels, and no error."""
+    for away in ((-900, 0), (2000, 0), (0, -900), (0, 2000)):
+        spans = find_spans([[np.add(SQUARE, away)]], (64, 36))
+        assert spans.count(0) == 0
+        assert not spans.owners([1]).any()
+
+
 @given(places=st.lists(st.tuples(st.integers(-90, 1290), st.integers(-90, 730)), min_size=1, max_size=5))
 def test_a_bodys_pixels_are_counted_once_each(places):
     """Parts that overlap, touch, or lie outside the frame: as many pixels as are painted, which may be none."""

@@ -97,6 +97,8 @@ class Canvas:
             sides: how many corners each polygon has.
             colours: `(N, 3)`, RGB, or, to mix with what is below, `(N, 4)`, RGB and alpha; 0 to 255.
         """
+        if not sides:
+            return
         counts = np.asarray(sides)
         first = np.cumsum(counts) - counts
         seen = camera.to_camera(corners)
