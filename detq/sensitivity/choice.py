@@ -64,7 +64,7 @@ def further_trials(study: Sensitivity) -> Iterator[Trial]:
 
 
 def choose(study: Sensitivity) -> Choice:
-    """Return what `mixed_int8` should run in int8.
+    """Return what `mixed_int8` should run in int8, once `study` has the trials that `further_trials` asks for.
 
     A stage does if it loses at most `BUDGET` of AP by itself; of the backbone blocks may be left out for that (see
     `further_trials`). Of those stages the costliest are taken back until all of them together lose at most twice that,
@@ -73,8 +73,6 @@ def choose(study: Sensitivity) -> Choice:
     losses = {stage: study.loss(Trial("only", stage)) for stage in study.stages}
     keep: list[str] = []
     for trial in further_trials(study) if "backbone" in losses else ():
-        if trial.id not in study.found:
-            break
         if study.loss(trial) <= BUDGET:
             losses["backbone"], keep = study.loss(trial), trial.part.split("+")
     kept = sorted((stage for stage in losses if losses[stage] <= BUDGET), key=lambda stage: losses[stage])

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import time
 
+import numpy as np
 import pytest
 import torch
 
-from detq.measure.profile import profile_variants
+from detq.measure.profile import StageCost, _cost, _count_work, _Timed, _Work, profile_variants, stage_medians
 from detq.measure.stages import StageClock, watching_stages
 from detq.models.stages import STAGES
-from detq.predictor import build_predictor
+from detq.predictor import as_detections, build_predictor
+from detq.quantization import dynamic_int8
 from detq.quantization.scripted import quiet_torchscript
 from detq.report.profile import draw_profile, profile_tables
+from detq.tensors import as_tensor
+from tests.engine.small import small_detector
 
 GLUE = {"transform", "proposals", "box_pool", "postprocess", "paste"}
 LAYERS = {"backbone", "rpn_head", "box_head"}
@@ -51,6 +55,52 @@ def test_both_count_the_same_work_and_see_the_same_proposals(profile):
     assert eager.proposals == staged.proposals > 0
     assert eager.speedup == 1
     assert eager.times_limit > 1
+
+
+def test_figures_follow_from_times_and_work():
+    """By hand: 40 and 60 ms against 20 ms each, half of them for 2 GMACs in int8, of which 400 a second could be."""
+    slow = [_Timed(total, {"transform": 10.0, "backbone": total - 10}, 5, 2) for total in (40.0, 60.0)]
+    fast = [_Timed(20.0, {"transform": 10.0, "backbone": 10.0}, 5, 2)] * 2
+    work = _Work({"backbone": 2.0}, {"backbone": "int8"})
+    cost = _cost(("m-a", 1), fast, slow, work, {"fp32": 100.0, "int8": 400.0})
+    assert (cost.speedup, cost.times_limit) == (2.5, pytest.approx(20 / 5))
+    assert cost.stages["backbone"] == StageCost(10.0, 0.5, 2.0, pytest.approx(200), "int8", pytest.approx(0.5))
+
+
+def test_a_stages_precision_is_that_of_most_of_its_work(noise):
+    """And work is that of one image, however many were looked at."""
+    int8 = Logged(dynamic_int8.apply(small_detector()))
+    one, two = (_count_work(int8, [noise] * count) for count in (1, 2))
+    assert one.gmacs == pytest.approx(two.gmacs)
+    assert one.precision == {"backbone": "fp32", "rpn_head": "fp32", "box_head": "int8"}
+
+
+class Logged:
+    """A predictor that keeps a list of its calls."""
+
+    def __init__(self, module):
+        self.module, self.calls = module, []
+
+    def prepare(self, image):
+        self.calls.append(("prepare", len(image)))
+
+    def predict(self, image):
+        self.calls.append(("predict", len(image)))
+        with torch.inference_mode():
+            (found,) = self.module([as_tensor(image)])
+        return as_detections(found)
+
+
+def test_medians_of_stages_leave_out_what_a_first_image_costs_and_the_largest():
+    """Each size is prepared for, and one image runs untimed, before the clock counts."""
+    small, large = np.zeros((32, 48, 3), np.uint8), np.zeros((2000, 2000, 3), np.uint8)
+    logged, done = Logged(small_detector()), []
+    found = stage_medians({"a": logged}, [small, large, small], step=done.append)["a"]
+    order = [32, 2000, 32]
+    assert logged.calls == [*(("prepare", size) for size in order), *(("predict", size) for size in (32, *order))]
+    assert done == [1, 2, 3]
+    assert found.keys() == GLUE | LAYERS
+    assert found["transform"] < 0.5 * stage_medians({"a": logged}, [large])["a"]["transform"]
 
 
 def test_the_limits_are_measured_for_each_number_of_threads(profile):

@@ -67,8 +67,7 @@ def test_simulated_int8_is_what_conversion_gives_and_off_is_the_float_stage():
     assert all(error > 0 for error in errors.values())
 
 
-def _study(errors=(), found=(), times=None, **losses):
-    stages = ("backbone", "rpn_head", "box_head")
+def _study(errors=(), found=(), times=None, stages=("backbone", "rpn_head", "box_head"), **losses):
     trials = {"none": {"AP": 0.4}, "all": {"AP": 0.39}} | {
         name: {"AP": 0.4 - loss} for name, loss in dict(found).items()
     }
@@ -89,21 +88,26 @@ def test_many_small_losses_are_not_all_accepted():
     """Each within its budget, together beyond twice that: the costliest is taken back."""
     choice = choose(_study(backbone=0.9 * BUDGET, rpn_head=0.8 * BUDGET, box_head=0.7 * BUDGET))
     assert choice.bf16 == ["backbone"]
+    four = {"backbone": 0.9 * BUDGET, "rpn_head": 0.8 * BUDGET, "box_head": 0.7 * BUDGET, "mask_head": -BUDGET}
+    assert choose(_study(stages=tuple(four), **four)).bf16 == ["backbone"], "chance gains of one pay for no other"
 
 
-ERRORS = {"a": 0.01, "b": 0.12, "c": 0.02, "d": 0.07, "e": 0.03, "f": 0.02, "g": 0.01, "h": 0.01, "i": 0.01}
+ERRORS = {"a": 0.01, "b": 0.07, "c": 0.02, "d": 0.12, "e": 0.03, "f": 0.02, "g": 0.01, "h": 0.01, "i": 0.01}
 
 
 def test_a_costly_backbone_is_tried_without_its_worst_blocks():
-    """The worst by the error of the features first, one more each time, no more than a third; the first that does."""
+    """The worst by the error of the features first, one more each time, no more than a third; the first that does.
+
+    Blocks are named in the order in which they run, whichever is worst.
+    """
     assert [trial.part for trial in further_trials(_study(ERRORS, backbone=0.001))] == []
-    never = {"but:backbone:b": 0.009, "but:backbone:b+d": 0.007, "but:backbone:b+d+e": 0.006}
+    never = {"but:backbone:d": 0.009, "but:backbone:b+d": 0.007, "but:backbone:b+d+e": 0.006}
     study = _study(ERRORS, never, backbone=0.01)
-    assert [trial.part for trial in further_trials(study)] == ["b", "b+d", "b+d+e"]
+    assert [trial.part for trial in further_trials(study)] == ["d", "b+d", "b+d+e"]
     assert choose(study).bf16 == ["backbone"]
     assert choose(study).keep == []
     good = _study(ERRORS, never | {"but:backbone:b+d": 0.001}, backbone=0.01)
-    assert [trial.part for trial in further_trials(good)] == ["b", "b+d"]
+    assert [trial.part for trial in further_trials(good)] == ["d", "b+d"]
     assert choose(good).int8 == ["backbone", "rpn_head", "box_head"]
     assert choose(good).keep == ["b", "d"]
     assert str(choose(good)) == "backbone (but b, d), rpn_head, box_head in int8, nothing in bf16"
@@ -113,12 +117,39 @@ def test_a_stage_that_is_slower_in_int8_stays_in_floating_point():
     """It would keep AP, and is named for that; so does what was kept of it vanish. One that takes the same time runs in
     int8: its weights are smaller."""
     times = {stage: {"bf16": 10.0, "int8": 8.0} for stage in ("rpn_head", "box_head")}
-    found = {"but:backbone:b": 0.001}
+    found = {"but:backbone:d": 0.001}
     choice = choose(_study(ERRORS, found, times | {"backbone": {"bf16": 10.0, "int8": 10.6}}, backbone=0.01))
     assert (choice.int8, choice.slower, choice.keep) == (["rpn_head", "box_head"], ["backbone"], [])
     assert str(choice).endswith("backbone in bf16; backbone would be slower in int8")
     same = choose(_study(ERRORS, found, times | {"backbone": {"bf16": 10.0, "int8": 10.4}}, backbone=0.01))
-    assert (same.int8, same.slower, same.keep) == (["backbone", "rpn_head", "box_head"], [], ["b"])
+    assert (same.int8, same.slower, same.keep) == (["backbone", "rpn_head", "box_head"], [], ["d"])
+
+
+def test_tables_show_the_change_of_ap_and_the_times_of_each_stage():
+    """A loss is a negative change; bf16 stands before int8."""
+    times = {stage: {"int8": 8.0, "bf16": 10.0} for stage in ("backbone", "rpn_head", "box_head")}
+    (table,) = _study(times=times, backbone=0.008).tables()
+    assert table.rows[0] == ("backbone", "0.3920", "-0.0080", "0.3920", "-0.0080", "10.0", "8.0")
+    assert table.columns[-2:] == ("bf16, ms", "int8, ms")
+
+
+def test_the_spread_of_calibration_sets_is_that_of_a_sample_and_leaves_fp32_out():
+    """Two sets of images stand for all that might have been drawn."""
+    from detq.sensitivity.variance import NAMES, Variance
+
+    found = {seed: dict.fromkeys(NAMES, value) for seed, value in {"fp32": 0.9, "0": 0.4, "1": 0.6}.items()}
+    spread = {"fp32": 0.9, "mean": 0.5, "deviation": np.sqrt(0.02), "least": 0.4, "greatest": 0.6}
+    assert Variance({}, found).summary()["AP"] == pytest.approx(spread)
+
+
+def test_an_error_is_a_share_of_what_fp32_gives():
+    """Root mean square by root mean square, over all maps and images."""
+    from detq.sensitivity.study import _Error
+
+    error = _Error()
+    error.add([torch.tensor([3.0, 4.0]), torch.tensor([1.0])], [torch.tensor([0.0, 4.0]), torch.tensor([1.0])])
+    error.add([torch.tensor([2.0])], [torch.tensor([2.0])])
+    assert error.relative() == pytest.approx(np.sqrt(9 / 21))
 
 
 SETTINGS = {
@@ -203,7 +234,9 @@ def test_a_study_is_resumed_where_it_stopped_and_refused_on_its_own_calibration(
         study_sensitivity(config("whole"), Progress())
     resumed, _ = study_sensitivity(config("whole", resume=True, times=True, threads=1), Progress())
     assert resumed.found == whole.found
+    assert whole.settings["images"] == 2
     assert whole.found["none"]["error"] == 0 < whole.found["only:backbone:body.body.0"]["error"]
+    assert whole.found["only:backbone:body.body.0"]["error"] < whole.found["only:backbone"]["error"] < 0.3
     assert resumed.times.keys() == {"backbone", "rpn_head", "box_head"}
     assert all(values["bf16"] > 0 < values["int8"] for values in resumed.times.values())
     assert "int8, ms" in (workplace / "whole" / "sensitivity.md").read_text(encoding="utf-8")
