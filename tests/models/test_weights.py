@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 import os
@@ -306,3 +307,11 @@ def test_a_packaged_mask_head_that_is_missing_is_named(tmp_path):
     broken = dataclasses.replace(source, mask_path=str(tmp_path / "head.safetensors"))
     with pytest.raises(WeightsError, match=r"head\.safetensors is not in this installation"):
         load_model(spec, broken)
+
+
+def test_weights_are_hashed_by_what_is_in_the_file(tmp_path):
+    """A copy under another name is the same weights; without a file there is nothing to hash."""
+    path = tmp_path / "w.pth"
+    path.write_bytes(b"weights")
+    assert WeightsSource("file", str(path)).hash_path() == hashlib.sha256(b"weights").hexdigest()
+    assert WeightsSource("random", seed=0).hash_path() is None

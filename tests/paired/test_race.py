@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -68,7 +69,11 @@ def test_every_image_goes_through_all_three_in_random_order_until_it_is_decided(
     assert looks == 3
     assert seen == list(range(1, 25))
     assert [sorted(trial.images[start : start + 6]) for start in range(0, 24, 6)] == [list(range(6))] * 4
-    timed = [side for side, do, _ in log if do == "detect"][6:]
+    asked = [side for side, do, _ in log if do == "detect"]
+    assert asked[:6] == list(SIDES) * 2, "two images to warm up"
+    timed = asked[6:]
+    assert len(timed) == 3 * 24
+    assert len({tuple(trial.images[start : start + 6]) for start in range(0, 24, 6)}) > 1
     orders = {tuple(timed[start : start + 3]) for start in range(0, len(timed), 3)}
     assert all(sorted(order) == sorted(SIDES) for order in orders)
     assert len(orders) > 3
@@ -90,6 +95,19 @@ def test_when_the_time_is_up_the_first_round_is_finished_and_nothing_more_begun(
     sizes = workers["head"].ask("finish")
     assert sizes["weight_bytes"] == (64 * 32 + 32 + 32 + 1) * 4
     assert sizes["peak_bytes"] >= 0
+
+
+def test_a_later_round_ends_with_the_time_and_each_side_has_labels_of_its_own(started, monkeypatch):
+    """On a clock that an image takes a second of: eight in all. Classes are the base's, by name, not by number."""
+    workers, frames, _ = started
+    trial, clock = Trial("bright:build-fp32"), SimpleNamespace(now=0.0)
+    monkeypatch.setattr("detq.paired.race.time", SimpleNamespace(monotonic=lambda: clock.now))
+    classes = {"head": ("bus",), "base": ("car",), "control": ("car",)}
+    options = {"decided": lambda *_: False, "seed": 0, "budget_s": 8}
+    race(trial, workers, frames, classes, step=lambda done: setattr(clock, "now", float(done)), **options)
+    assert len(trial.images) == 8
+    assert not any(map(len, trial.head.detections)), "a bus is no car"
+    assert any(map(len, trial.base.detections))
 
 
 def test_what_a_worker_cannot_do_is_an_answer_and_it_goes_on():
@@ -155,8 +173,20 @@ def test_masks_come_back_as_run_lengths_and_may_be_none_at_all():
     assert (len(empty), len(empty.masks)) == (0, 0)
 
 
+def test_no_more_images_are_taken_than_there_are_and_rendered_ones_are_always_the_same_set(repository, tmp_path):
+    """The image that int8 is proved with would change with their number."""
+    folder = repository / "images"
+    there = sum(path.suffix != ".txt" for path in folder.iterdir())
+    assert len(Frames(GateConfig("main", repository, data=str(folder), images=1000), tmp_path)) == there
+    few, more = (Frames(GateConfig("main", tmp_path, images=count), tmp_path) for count in (2, 3))
+    assert (len(few), len(more)) == (2, 3)
+    assert few.name == more.name
+
+
 def test_data_without_images_is_a_sentence(tmp_path):
     """Nothing can be compared on it."""
+    with pytest.raises(DetqError, match="--images 0: expected 1 or more"):
+        GateConfig("main", tmp_path, images=0)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="empty"):
         Frames(GateConfig("main", tmp_path, data=str(tmp_path / "empty")), tmp_path)

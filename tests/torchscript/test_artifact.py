@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -12,8 +13,10 @@ from typer.testing import CliRunner
 from detq.cli import app
 from detq.errors import ModelFileError
 from detq.masks import decode_runs
-from detq.torchscript.artifact import open_predictor
+from detq.tensors import as_tensor
+from detq.torchscript.artifact import _as_image, _as_torchvision, open_predictor
 from detq.torchscript.export import _compare
+from detq.types import Detections
 
 
 def _predict(*arguments):
@@ -104,3 +107,12 @@ def test_a_script_that_answers_otherwise_than_the_eager_detector_is_refused(tmp_
     _compare(expected, {**expected, "scores": torch.tensor([0.5005])}, tmp_path / "model.ts")
     with pytest.raises(ModelFileError, match=r"model\.ts: read back, .* finds other scores .* nothing was written"):
         _compare({**expected, "scores": changed}, expected, tmp_path / "model.ts")
+
+
+def test_pixels_and_labels_survive_torchvisions_interface():
+    """Every grey level comes back from [0, 1], also where it was rounded, and torchvision's labels start at 1."""
+    levels = np.arange(256, dtype=np.uint8).reshape(1, 256, 1).repeat(3, axis=2)
+    for shift in (0, 1e-6, -1e-6):
+        np.testing.assert_array_equal(_as_image((as_tensor(levels) + shift).clamp(0, 1)), levels)
+    found = Detections(np.asarray([[0, 0, 2, 2]], np.float32), np.ones(1, np.float32), np.zeros(1, np.int64))
+    assert _as_torchvision(found)["labels"].tolist() == [1]

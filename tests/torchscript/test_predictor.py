@@ -22,7 +22,8 @@ from detq.masks import full_size
 from detq.models.detectron2.masks import Detectron2Masks
 from detq.quantization.scripted import quiet_torchscript
 from detq.torchscript import TorchScriptPredictor, quantize_script, read_script, write_script
-from detq.torchscript.postprocess import resize_shortest_edge
+from detq.torchscript.conventions import _read_traced
+from detq.torchscript.postprocess import resize_shortest_edge, to_original_frame
 
 NAMES = ["Scripted", "ScriptedList", "Traced", "TracedBoxes"]
 
@@ -380,3 +381,20 @@ def test_an_image_that_fits_is_not_resized():
     assert resize_shortest_edge(image, 40, 1333) is image
     assert resize_shortest_edge(image, 0, 10) is image
     assert resize_shortest_edge(image, 80, 90).shape == (60, 90, 3)
+
+
+def test_boxes_are_scaled_from_the_frame_that_the_export_names():
+    """A network may have resized by itself; a size of 0 is none."""
+    fields = {"boxes": torch.tensor([[0.0, 0, 10, 20]]), "scores": torch.ones(1), "labels": torch.zeros(1).long()}
+    for size, box in (((50, 100), [0, 0, 20, 40]), ((0, 0), [0, 0, 10, 20])):
+        found = to_original_frame(fields | {"image_size": torch.tensor(size)}, (100, 200), (100, 200))
+        assert found.boxes.tolist() == [box]
+
+
+def test_heat_maps_of_keypoints_are_no_masks():
+    """Detectron2's traced exports name nothing: masks have one channel, heat maps one for each keypoint."""
+    boxes, labels, size = torch.zeros(2, 4), torch.zeros(2).long(), torch.tensor([20, 30])
+    heat_maps, keypoints, masks = torch.zeros(2, 17, 8, 8), torch.zeros(2, 17, 3), torch.zeros(2, 1, 8, 8)
+    scores = torch.zeros(2)
+    assert "masks" not in _read_traced((boxes, labels, heat_maps, keypoints, scores, size))
+    assert _read_traced((boxes, labels, heat_maps, keypoints, masks, scores, size))["masks"] is masks

@@ -136,8 +136,9 @@ def test_a_detectron2_export_is_quantized_from_file_to_file(exported, tmp_path, 
     """Its conventions stay, what lay beside the module stays, and the proof is that of the new file."""
     source, out, photo = tmp_path / "model.ts", tmp_path / "model.int8.ts", tmp_path / "photo.png"
     script = read_script(exported["Scripted"]).module
+    known = json.dumps({"format": "detq-torchscript/1", "fp32_weight_bytes": 12345})
     with quiet_torchscript():
-        torch.jit.save(script, str(source), _extra_files={"mine.txt": "kept"})
+        torch.jit.save(script, str(source), _extra_files={"mine.txt": "kept", "detq.json": known})
     Image.fromarray(bgr[:, :, ::-1]).save(photo)
     done = _detq("quantize", source, "--out", out, "--image", photo, "--threads", "1", "--json")
     assert done.exception is None
@@ -148,8 +149,11 @@ def test_a_detectron2_export_is_quantized_from_file_to_file(exported, tmp_path, 
     content = read_script(out)
     assert content.extra == {"mine.txt": b"kept"}
     assert content.metadata["recipe"] == "torchscript_dynamic_int8"
+    assert content.metadata["fp32_weight_bytes"] == 12345, "of the eager model, which the file's own constants are not"
     before, after = TorchScriptPredictor(source), TorchScriptPredictor(out)
     assert after.convention == "detectron2-scripted"
+    sizes = [one.script.count_weight_bytes() for one in (after, before)]
+    assert [result["proof"][name] for name in ("weight_bytes", "fp32_weight_bytes")] == sizes
     np.testing.assert_array_equal(after(bgr).boxes, before(bgr).boxes)
 
 
