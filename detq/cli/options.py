@@ -100,7 +100,7 @@ ThreadsOption = Annotated[
     int | None,
     typer.Option("--threads", metavar="N", help="Threads of torch; by default the cores that this process may use."),
 ]
-SeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="Decides every random choice.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Decides every random choice.")]
 ScoreOption = Annotated[
     float,
     typer.Option(
@@ -139,7 +139,7 @@ CalibrationImagesOption = Annotated[
     int, typer.Option("--calibration-images", metavar="N", help="How many of them are drawn.")
 ]
 CalibrationSeedOption = Annotated[
-    int | None, typer.Option("--calibration-seed", metavar="N", help="Which are drawn. Default: as --seed.")
+    int | None, typer.Option("--calibration-seed", min=0, metavar="N", help="Which are drawn. Default: as --seed.")
 ]
 ObserverOption = Annotated[
     str,

@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
+
+from detq.cli import app
+from detq.errors import DetqError
 
 PACKAGE = Path(__file__).resolve().parents[2]
 OPTIONS = ("--variants", "fp32", "--threads", "1")
@@ -107,11 +111,15 @@ def test_what_the_action_is_given_is_never_run_nor_expanded(repository, tmp_path
 )
 def test_a_mistake_is_a_sentence(repository, monkeypatch, arguments, sentence):
     """Exit code 2."""
-    from detq.cli import app
-    from detq.errors import DetqError
-
     monkeypatch.chdir(repository)
     with pytest.raises(DetqError) as caught:
         app(["gate", *OPTIONS, *arguments], standalone_mode=False)
     assert str(caught.value).startswith(sentence)
     assert caught.value.exit_code == 2
+
+
+def test_a_negative_seed_is_refused_before_anything_is_measured():
+    """No generator of random numbers takes one."""
+    said = CliRunner().invoke(app, ["gate", "--base", "main", "--seed", "-1"])
+    assert said.exit_code == 2
+    assert "--seed" in said.output
