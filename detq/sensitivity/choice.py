@@ -15,7 +15,7 @@ BUDGET = 0.002
 """The loss of AP that a stage may cost by itself before mixed_int8 leaves it in floating point."""
 
 SAME_TIME = 0.05
-"""By which share int8 may take longer than bf16: its weights are half as large, and it does not need a CPU with bf16."""
+"""By which share int8 may take longer than bf16: its weights are half as large, and it needs no CPU with bf16."""
 
 
 @dataclass(frozen=True)

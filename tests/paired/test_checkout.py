@@ -11,6 +11,8 @@ import pytest
 from detq.errors import DetqError
 from detq.paired.checkout import Tree, base_tree, head_tree, own_file
 from detq.paired.code import check_detq, check_module, check_there
+from detq.paired.config import GateConfig
+from detq.paired.sides import Sides
 
 
 def worktrees(folder):
@@ -122,6 +124,13 @@ def test_two_commits_must_run_their_own_code(trees):
     check_module(head, base, hello(head=head.top / "m.py", base=base.top / "m.py"))
     with pytest.raises(DetqError, match="both sides would run the same model"):
         check_module(head, base, hello(head=head.top / "m.py", base=head.top / "m.py"))
+
+
+def test_the_control_is_a_second_process_of_the_base(trees):
+    """Of head it would make any regression look like the noise of the machine."""
+    head, base = trees
+    sides = Sides(GateConfig("main", head.folder), head, base)
+    assert sides._trees == {"head": head, "base": base, "control": base}
 
 
 def test_a_commit_must_have_detq_and_the_users_model(trees):
