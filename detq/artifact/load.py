@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from detq.artifact.glue import build_glue
 from detq.artifact.machine import here, unmet
 from detq.artifact.manifest import MANIFEST, Manifest, Package
-from detq.engine.compiled import Compiled, PerShape, Signature, Typed, signature
+from detq.engine.compiled import Compiled, PerShape, Signature, signature
 from detq.engine.compiler import load_compiled
 from detq.engine.detector import StagedDetector
 from detq.engine.work import GraphWork
@@ -199,6 +199,7 @@ class FromArtifact:
 
     def graph(self, stage: str, rule: StageRule) -> nn.Module:  # noqa: ARG002  # see above
         """Return what is exported and compiled."""
+        from detq.engine.narrow import typed
         from detq.engine.quantize import load_program
 
         program = self._artifact.manifest.programs[stage]
@@ -206,4 +207,4 @@ class FromArtifact:
             module = load_program(file)
         if not program.int8:
             return module
-        return Typed(module, torch.float32, None if program.makes is None else getattr(torch, program.makes))
+        return typed(module, None if program.makes is None else getattr(torch, program.makes))

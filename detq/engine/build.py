@@ -19,6 +19,7 @@ from detq.engine.compiler import quiet
 from detq.engine.dense import DenseStages
 from detq.engine.detector import Dense, StagedDetector
 from detq.engine.glue import own_resize
+from detq.engine.narrow import typed
 from detq.engine.packages import Packages
 from detq.engine.quantize import Programs, as_program
 from detq.errors import UnsupportedError
@@ -119,11 +120,11 @@ class FromWeights:
     def graph(self, stage: str, rule: StageRule) -> nn.Module:
         """Return what is exported and compiled."""
         if rule.precision == "int8":
-            return Typed(self._programs.graph(stage, rule), torch.float32, self.makes(stage, rule))
+            return typed(self._programs.graph(stage, rule), self.makes(stage, rule))
         return self._float(stage, rule).to(memory_format=torch.channels_last)
 
     def makes(self, stage: str, rule: StageRule) -> torch.dtype | None:
-        """Return the type that the features of an int8 stage are cast to, or None where they stay as they are."""
+        """Return the type that an int8 stage computes in where int8 ends, or None for fp32; see `narrow.typed`."""
         return torch.bfloat16 if rule.precision == "int8" and stage == "backbone" and self._bf16 else None
 
     def eager(self, stage: str, rule: StageRule) -> nn.Module:
