@@ -192,6 +192,7 @@ def build_predictor(
     Raises:
         DetqError: an unknown name, unusable weights, or a recipe that converts nothing; see its subclasses.
     """
+    from detq.engine.capability import capability
     from detq.models.weights import load_model, parse_weights
     from detq.quantization.proof import weight_bytes
 
@@ -203,7 +204,9 @@ def build_predictor(
     if recipe.plan is None:
         module = apply(loaded.module).eval()
     else:
-        plan, said = chosen_plan(recipe.plan, loaded.source.path) if recipe.chosen else (recipe.plan, None)
+        plan, said = recipe.plan, None
+        if recipe.chosen:
+            plan, said = chosen_plan(plan, loaded.source.path, bf16=capability().bf16)
         if said and say:
             say(f"{recipe.name}: {said}")
         drawn = _draw(calibration or CalibrationChoice(), recipe, loaded) if recipe.calibrates else None

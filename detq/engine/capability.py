@@ -13,6 +13,7 @@ __all__ = ["Capability", "capability", "fit_plan"]
 
 # Values of ONEDNN_MAX_CPU_ISA that keep oneDNN from VNNI; torch's own queries ask the CPU alone.
 _WITHOUT_VNNI = {"SSE41", "AVX", "AVX2", "AVX512_CORE"}
+_WITHOUT_BF16 = _WITHOUT_VNNI | {"AVX2_VNNI", "AVX512_CORE_VNNI"}
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,15 @@ def capability() -> Capability:
     vnni = limit not in _WITHOUT_VNNI and _asks("_is_vnni_supported", "_is_avx512_vnni_supported")
     amx = vnni and ("AMX" in limit or limit in {"", "ALL", "DEFAULT"}) and _asks("_is_amx_tile_supported")
     avx512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
-    bf16 = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001  # torch has no public way to ask
-    return Capability(bf16, vnni, amx, avx512)
+    return Capability(limit not in _WITHOUT_BF16 and _has_bf16(), vnni, amx, avx512)
+
+
+def _has_bf16() -> bool:
+    """Ask for bf16 that is native: oneDNN also supports it with AVX-512 alone, where it computes in fp32."""
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():  # noqa: SLF001  # torch has no public way to ask
+        return False
+    may_emulate = _asks("_is_avx512_supported") and hasattr(torch.cpu, "_is_avx512_bf16_supported")
+    return not may_emulate or _asks("_is_avx512_bf16_supported")
 
 
 def _asks(*names: str) -> bool:

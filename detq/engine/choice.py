@@ -13,7 +13,7 @@ from detq.quantization.recipes import INT8
 
 __all__ = ["choice_path", "chosen_plan", "write_choice"]
 
-FORMAT = "detq-mixed-int8/2"
+FORMAT = "detq-mixed-int8/3"
 
 
 def choice_path(weights: Path) -> Path:
@@ -34,12 +34,13 @@ def write_choice(path: Path, choice: Mapping[str, Any], settings: Mapping[str, A
     write_json(path, {"format": FORMAT, **kept, "calibration": calibration, **choice})
 
 
-def chosen_plan(plan: Plan, weights: str | None) -> tuple[Plan, str | None]:
+def chosen_plan(plan: Plan, weights: str | None, *, bf16: bool) -> tuple[Plan, str | None]:
     """Return the plan with the stages in int8 that were chosen for these weights, and a sentence on where that is from.
 
     Args:
         plan: the default.
         weights: the file of the detector's weights.
+        bf16: this CPU computes in bf16. Without it stages that keep AP in int8 run in it, even if bf16 is faster.
 
     Raises:
         WeightsError: the choice's file is damaged, or made for other weights.
@@ -49,14 +50,17 @@ def chosen_plan(plan: Plan, weights: str | None) -> tuple[Plan, str | None]:
         return plan, None
     content = read_json(path, WeightsError, "the choice of int8 stages")
     try:
+        known = content["format"] == FORMAT
         digest, keep = str(content["weights_sha256"]), tuple(str(part) for part in content["keep"])
-        chosen, floating = ([str(stage) for stage in content[name]] for name in ("int8", "bf16"))
+        chosen, floating, slower = ([str(stage) for stage in content[name]] for name in ("int8", "bf16", "slower"))
     except (KeyError, TypeError):
-        digest, keep, chosen, floating = "", (), [], []
-    if not {*chosen, *floating} <= set(DENSE_STAGES) or not chosen:
+        known, digest, keep, chosen, floating, slower = False, "", (), [], [], []
+    if not known or not {*chosen, *floating, *slower} <= set(DENSE_STAGES) or not chosen:
         raise WeightsError(f"{path}: not a choice of int8 stages; delete it, or run detq sensitivity --choose again")
     if digest != file_sha256(Path(str(weights))):
         raise WeightsError(f"{path}: made for other weights; delete it, or run detq sensitivity --choose again")
+    if not bf16:
+        chosen = [stage for stage in DENSE_STAGES if stage in {*chosen, *slower}]
     for stage in floating:  # one that the study did not have, such as a mask head, stays as the plan says
         plan = plan.with_rule(stage, StageRule("inductor", "bf16"))
     for stage in chosen:

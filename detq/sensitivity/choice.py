@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from detq.quantization.recipes import INT8
 from detq.sensitivity.result import Sensitivity
 from detq.sensitivity.trials import Trial
 
@@ -25,9 +26,10 @@ class Choice:
     Attributes:
         int8: stages.
         bf16: the other stages.
-        keep: of the backbone in int8, the blocks that stay in floating point.
+        keep: of a backbone in int8, the blocks that stay in floating point.
         loss: of AP by stage, alone in int8; of the backbone without what is kept.
-        slower: stages of `bf16` that would keep AP in int8, and take longer in it than in bf16 here.
+        slower: stages of `bf16` that would keep AP in int8, and take longer in it than in bf16 here. A CPU without bf16
+            runs them in int8: fp32 takes longer than either.
     """
 
     int8: list[str]
@@ -48,19 +50,28 @@ class Choice:
 
 
 def further_trials(study: Sensitivity) -> Iterator[Trial]:
-    """Yield trials of the backbone but its worst block, its two worst, and so on up to a third of them.
+    """Yield the trials of a backbone without some blocks in int8 that `choose` asks for.
 
-    They are for a backbone that costs more than `BUDGET`: ask for the next while `study`, which may grow in between,
-    has none that costs less. The worst is what harms the feature maps most by itself.
+    First without those that `static_int8` keeps in floating point, then without the worst too, the two worst, and so on
+    up to a third of all. The worst is what harms the feature maps most by itself. Ask for the next while `study`, which
+    may grow in between, has none that costs `BUDGET` or less.
     """
-    if not study.parts or study.loss(Trial("only", "backbone")) <= BUDGET:
-        return
-    worst = sorted(study.parts, key=lambda part: -study.found[Trial("only", "backbone", part).id]["error"])
-    for count in range(1, len(worst) // 3 + 1):
-        trial = _without(study, worst[:count])
-        yield trial
+    for keep in _candidates(study):
+        trial = _without(study, keep)
+        if keep:
+            yield trial
         if study.loss(trial) <= BUDGET:
             return
+
+
+def _candidates(study: Sensitivity) -> Iterator[list[str]]:
+    """Yield blocks to keep: what is known to harm a MobileNet and costs next to nothing is never tried in int8."""
+    usual = [part for part in study.parts if part in INT8.rule("backbone").keep]
+    yield usual
+    others = [part for part in study.parts if part not in usual]
+    worst = sorted(others, key=lambda part: -study.found[Trial("only", "backbone", part).id]["error"])
+    for count in range(1, len(study.parts) // 3 + 1 - len(usual)):
+        yield usual + worst[:count]
 
 
 def choose(study: Sensitivity) -> Choice:
@@ -72,9 +83,11 @@ def choose(study: Sensitivity) -> Choice:
     """
     losses = {stage: study.loss(Trial("only", stage)) for stage in study.stages}
     keep: list[str] = []
-    for trial in further_trials(study) if "backbone" in losses else ():
+    for blocks in _candidates(study) if "backbone" in losses else ():
+        trial = _without(study, blocks)
         if study.loss(trial) <= BUDGET:
-            losses["backbone"], keep = study.loss(trial), trial.part.split("+")
+            losses["backbone"], keep = study.loss(trial), blocks
+            break
     kept = sorted((stage for stage in losses if losses[stage] <= BUDGET), key=lambda stage: losses[stage])
     while kept and sum(max(losses[stage], 0.0) for stage in kept) > 2 * BUDGET:
         kept.pop()
@@ -83,7 +96,7 @@ def choose(study: Sensitivity) -> Choice:
     return Choice(
         int8=int8,
         bf16=[stage for stage in study.stages if stage not in int8],
-        keep=keep if "backbone" in int8 else [],
+        keep=keep if "backbone" in kept else [],
         loss={stage: round(loss, 4) for stage, loss in losses.items()},
         slower=slower,
     )
@@ -99,4 +112,6 @@ def _slower(times_ms: Mapping[str, float]) -> bool:
 
 
 def _without(study: Sensitivity, parts: list[str]) -> Trial:
+    if not parts:
+        return Trial("only", "backbone")
     return Trial("but", "backbone", "+".join(part for part in study.parts if part in parts))

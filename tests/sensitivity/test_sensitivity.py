@@ -113,13 +113,24 @@ def test_a_costly_backbone_is_tried_without_its_worst_blocks():
     assert str(choose(good)) == "backbone (but b, d), rpn_head, box_head in int8, nothing in bf16"
 
 
+def test_blocks_that_static_int8_keeps_are_never_tried_in_int8():
+    """The first two of a MobileNet: the study begins with a backbone without them, even where all of it would do."""
+    first, second = "body.body.0", "body.body.1"
+    errors = {first: 0.01, second: 0.01} | ERRORS
+    (trial,) = further_trials(_study(errors, {f"but:backbone:{first}+{second}": 0.001}))
+    assert trial.part == f"{first}+{second}"
+    study = _study(errors, {trial.id: 0.003, f"but:backbone:{first}+{second}+b": 0.0015})
+    assert [one.part for one in further_trials(study)] == [trial.part, f"{trial.part}+b"]
+    assert choose(study).keep == [first, second, "b"]
+
+
 def test_a_stage_that_is_slower_in_int8_stays_in_floating_point():
-    """It would keep AP, and is named for that; so does what was kept of it vanish. One that takes the same time runs in
-    int8: its weights are smaller."""
+    """It would keep AP, and is named for that, for CPUs without bf16. One that takes the same time runs in int8: its
+    weights are smaller."""
     times = {stage: {"bf16": 10.0, "int8": 8.0} for stage in ("rpn_head", "box_head")}
     found = {"but:backbone:d": 0.001}
     choice = choose(_study(ERRORS, found, times | {"backbone": {"bf16": 10.0, "int8": 10.6}}, backbone=0.01))
-    assert (choice.int8, choice.slower, choice.keep) == (["rpn_head", "box_head"], ["backbone"], [])
+    assert (choice.int8, choice.slower, choice.keep) == (["rpn_head", "box_head"], ["backbone"], ["b"])
     assert str(choice).endswith("backbone in bf16; backbone would be slower in int8")
     same = choose(_study(ERRORS, found, times | {"backbone": {"bf16": 10.0, "int8": 10.4}}, backbone=0.01))
     assert (same.int8, same.slower, same.keep) == (["backbone", "rpn_head", "box_head"], [], ["d"])
@@ -164,21 +175,37 @@ def test_a_choice_is_for_its_weights_alone(tmp_path):
     """Beside them it changes the plan; for other weights under the same name it is refused, and so is nonsense."""
     weights, default = tmp_path / "my.safetensors", find_recipe("mixed_int8").plan
     weights.write_bytes(b"first")
-    assert chosen_plan(default, str(weights)) == (default, None)
+    assert chosen_plan(default, str(weights), bf16=True) == (default, None)
     settings = SETTINGS | {"weights_sha256": file_sha256(weights)}
-    chosen = {"int8": ["backbone", "box_head"], "bf16": ["rpn_head"], "keep": ["body.0"]}
+    chosen = {"int8": ["backbone", "box_head"], "bf16": ["rpn_head"], "keep": ["body.0"], "slower": []}
     write_choice(choice_path(weights), chosen, settings)
-    plan, said = chosen_plan(default, str(weights))
+    plan, said = chosen_plan(default, str(weights), bf16=True)
     assert plan.int8_stages == ("backbone", "box_head", "mask_head"), "the study had no mask head"
     assert plan.backbone.keep == ("body.0",)
     assert plan.rpn_head == StageRule("inductor", "bf16")
     assert "my.mixed_int8.json" in said
     weights.write_bytes(b"other")
     with pytest.raises(WeightsError, match="other weights"):
-        chosen_plan(default, str(weights))
-    choice_path(weights).write_text("{}", encoding="utf-8")
-    with pytest.raises(WeightsError, match="not a choice"):
-        chosen_plan(default, str(weights))
+        chosen_plan(default, str(weights), bf16=True)
+    earlier = json.dumps({"format": "detq-mixed-int8/2", **chosen, "weights_sha256": file_sha256(weights)})
+    for text in ("{}", "[]", earlier):
+        choice_path(weights).write_text(text, encoding="utf-8")
+        with pytest.raises(WeightsError, match="not a choice"):
+            chosen_plan(default, str(weights), bf16=True)
+
+
+def test_without_bf16_a_stage_that_bf16_would_run_faster_runs_in_int8(tmp_path):
+    """fp32, in which it would run otherwise, is slower than both. A stage that loses AP in int8 runs in fp32."""
+    weights, default = tmp_path / "my.safetensors", find_recipe("mixed_int8").plan
+    weights.write_bytes(b"first")
+    chosen = {"int8": ["box_head"], "bf16": ["backbone", "rpn_head"], "keep": ["body.0"], "slower": ["backbone"]}
+    write_choice(choice_path(weights), chosen, SETTINGS | {"weights_sha256": file_sha256(weights)})
+    plan, _ = chosen_plan(default, str(weights), bf16=True)
+    assert (plan.backbone.precision, plan.rpn_head.precision, plan.box_head.precision) == ("bf16", "bf16", "int8")
+    plan, said = chosen_plan(default, str(weights), bf16=False)
+    assert (plan.backbone.precision, plan.rpn_head.precision, plan.box_head.precision) == ("int8", "bf16", "int8")
+    assert plan.backbone.keep == ("body.0",)
+    assert "int8 in backbone, box_head" in said
 
 
 DETECTOR = """
