@@ -72,7 +72,8 @@ def sensitivity_command(
     you report on. A few thousandths are chance with a hundred images; the error of the feature maps is not.
 
     What mixed_int8 should run follows: int8 in each stage that loses at most 0.002 of AP by it and takes no longer in
-    it. A backbone that loses more is tried without its worst block in int8, without its two worst, and so on.
+    it. A backbone that loses more, or moves its maps by more than 10 %, is tried without its worst block in int8,
+    without its two worst, and so on.
 
         detq sensitivity --data "synthetic:traffic?n=60&seed=100" --out sensitivity
 

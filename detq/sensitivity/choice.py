@@ -10,10 +10,13 @@ from detq.quantization.recipes import INT8
 from detq.sensitivity.result import Sensitivity
 from detq.sensitivity.trials import Trial
 
-__all__ = ["BUDGET", "SAME_TIME", "Choice", "as_document", "choose", "further_trials"]
+__all__ = ["BUDGET", "MOST_ERROR", "SAME_TIME", "Choice", "as_document", "choose", "further_trials"]
 
 BUDGET = 0.002
 """The loss of AP that a stage may cost by itself before mixed_int8 leaves it in floating point."""
+
+MOST_ERROR = 0.1
+"""How far int8 may move the feature maps, as `Study.judge` measures it: AP of some hundred images hides small harm."""
 
 SAME_TIME = 0.05
 """By which share int8 may take longer than bf16: its weights are half as large, and it needs no CPU with bf16."""
@@ -54,14 +57,18 @@ def further_trials(study: Sensitivity) -> Iterator[Trial]:
 
     First without those that `static_int8` keeps in floating point, then without the worst too, the two worst, and so on
     up to a third of all. The worst is what harms the feature maps most by itself. Ask for the next while `study`, which
-    may grow in between, has none that costs `BUDGET` or less.
+    may grow in between, has none that stays within `BUDGET` and `MOST_ERROR`.
     """
     for keep in _candidates(study):
         trial = _without(study, keep)
         if keep:
             yield trial
-        if study.loss(trial) <= BUDGET:
+        if _keeps_ap(study, trial):
             return
+
+
+def _keeps_ap(study: Sensitivity, trial: Trial) -> bool:
+    return study.loss(trial) <= BUDGET and study.found[trial.id]["error"] <= MOST_ERROR
 
 
 def _candidates(study: Sensitivity) -> Iterator[list[str]]:
@@ -77,18 +84,20 @@ def _candidates(study: Sensitivity) -> Iterator[list[str]]:
 def choose(study: Sensitivity) -> Choice:
     """Return what `mixed_int8` should run in int8, once `study` has the trials that `further_trials` asks for.
 
-    A stage does if it loses at most `BUDGET` of AP by itself; of the backbone blocks may be left out for that (see
-    `further_trials`). Of those stages the costliest are taken back until all of them together lose at most twice that,
-    as far as single losses tell, and so are those that were measured to be slower than in bf16 by `SAME_TIME`.
+    A stage does if it loses at most `BUDGET` of AP by itself; the backbone, of which blocks may be left out for that
+    (see `further_trials`), must not move its maps by more than `MOST_ERROR` either. Of those stages the costliest are
+    taken back until all of them together lose at most twice `BUDGET`, as far as single losses tell, and so are those
+    that were measured to be slower than in bf16 by `SAME_TIME`.
     """
     losses = {stage: study.loss(Trial("only", stage)) for stage in study.stages}
+    good = {stage for stage, loss in losses.items() if loss <= BUDGET and stage != "backbone"}
     keep: list[str] = []
     for blocks in _candidates(study) if "backbone" in losses else ():
         trial = _without(study, blocks)
-        if study.loss(trial) <= BUDGET:
-            losses["backbone"], keep = study.loss(trial), blocks
+        if _keeps_ap(study, trial):
+            losses["backbone"], keep, good = study.loss(trial), blocks, {*good, "backbone"}
             break
-    kept = sorted((stage for stage in losses if losses[stage] <= BUDGET), key=lambda stage: losses[stage])
+    kept = sorted(good, key=lambda stage: losses[stage])
     while kept and sum(max(losses[stage], 0.0) for stage in kept) > 2 * BUDGET:
         kept.pop()
     slower = [stage for stage in kept if study.times and _slower(study.times[stage])]

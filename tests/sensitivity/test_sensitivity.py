@@ -69,10 +69,10 @@ def test_simulated_int8_is_what_conversion_gives_and_off_is_the_float_stage():
 
 def _study(errors=(), found=(), times=None, stages=("backbone", "rpn_head", "box_head"), **losses):
     trials = {"none": {"AP": 0.4}, "all": {"AP": 0.39}} | {
-        name: {"AP": 0.4 - loss} for name, loss in dict(found).items()
+        name: {"AP": 0.4 - loss, "error": 0.0} for name, loss in dict(found).items()
     }
     for stage in stages:
-        trials |= {f"{kind}:{stage}": {"AP": 0.4 - losses.get(stage, 0.0)} for kind in ("only", "but")}
+        trials |= {f"{kind}:{stage}": {"AP": 0.4 - losses.get(stage, 0.0), "error": 0.0} for kind in ("only", "but")}
     trials |= {f"only:backbone:{part}": {"AP": 0.4, "error": error} for part, error in dict(errors).items()}
     return Sensitivity({"images": 10}, stages, tuple(dict(errors)), trials, times or {})
 
@@ -111,6 +111,14 @@ def test_a_costly_backbone_is_tried_without_its_worst_blocks():
     assert choose(good).int8 == ["backbone", "rpn_head", "box_head"]
     assert choose(good).keep == ["b", "d"]
     assert str(choose(good)) == "backbone (but b, d), rpn_head, box_head in int8, nothing in bf16"
+
+
+def test_a_backbone_must_not_move_its_maps_far_either():
+    """On so few images AP may be kept by chance."""
+    study = _study(ERRORS, {"but:backbone:b": 0.0, "but:backbone:b+d": 0.0})
+    study.found["only:backbone"]["error"], study.found["but:backbone:b"]["error"] = 0.2, 0.11
+    assert [one.part for one in further_trials(study)] == ["b", "b+d"]
+    assert choose(study).keep == ["b", "d"]
 
 
 def test_blocks_that_static_int8_keeps_are_never_tried_in_int8():
