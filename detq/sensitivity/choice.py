@@ -95,7 +95,8 @@ def choose(study: Sensitivity) -> Choice:
     for blocks in _candidates(study) if "backbone" in losses else ():
         trial = _without(study, blocks)
         if _keeps_ap(study, trial):
-            losses["backbone"], keep, good = study.loss(trial), blocks, {*good, "backbone"}
+            losses["backbone"], good = study.loss(trial), {*good, "backbone"}
+            keep = [part for part in study.parts if part in blocks]
             break
     kept = sorted(good, key=lambda stage: losses[stage])
     while kept and sum(max(losses[stage], 0.0) for stage in kept) > 2 * BUDGET:

@@ -115,9 +115,9 @@ def test_a_costly_backbone_is_tried_without_its_worst_blocks():
 
 def test_a_backbone_must_not_move_its_maps_far_either():
     """On so few images AP may be kept by chance."""
-    study = _study(ERRORS, {"but:backbone:b": 0.0, "but:backbone:b+d": 0.0})
-    study.found["only:backbone"]["error"], study.found["but:backbone:b"]["error"] = 0.2, 0.11
-    assert [one.part for one in further_trials(study)] == ["b", "b+d"]
+    study = _study(ERRORS, {"but:backbone:d": 0.0, "but:backbone:b+d": 0.0})
+    study.found["only:backbone"]["error"], study.found["but:backbone:d"]["error"] = 0.2, 0.11
+    assert [one.part for one in further_trials(study)] == ["d", "b+d"]
     assert choose(study).keep == ["b", "d"]
 
 
@@ -127,9 +127,9 @@ def test_blocks_that_static_int8_keeps_are_never_tried_in_int8():
     errors = {first: 0.01, second: 0.01} | ERRORS
     (trial,) = further_trials(_study(errors, {f"but:backbone:{first}+{second}": 0.001}))
     assert trial.part == f"{first}+{second}"
-    study = _study(errors, {trial.id: 0.003, f"but:backbone:{first}+{second}+b": 0.0015})
-    assert [one.part for one in further_trials(study)] == [trial.part, f"{trial.part}+b"]
-    assert choose(study).keep == [first, second, "b"]
+    study = _study(errors, {trial.id: 0.003, f"but:backbone:{first}+{second}+d": 0.0015})
+    assert [one.part for one in further_trials(study)] == [trial.part, f"{trial.part}+d"]
+    assert choose(study).keep == [first, second, "d"]
 
 
 def test_a_stage_that_is_slower_in_int8_stays_in_floating_point():
@@ -138,7 +138,7 @@ def test_a_stage_that_is_slower_in_int8_stays_in_floating_point():
     times = {stage: {"bf16": 10.0, "int8": 8.0} for stage in ("rpn_head", "box_head")}
     found = {"but:backbone:d": 0.001}
     choice = choose(_study(ERRORS, found, times | {"backbone": {"bf16": 10.0, "int8": 10.6}}, backbone=0.01))
-    assert (choice.int8, choice.slower, choice.keep) == (["rpn_head", "box_head"], ["backbone"], ["b"])
+    assert (choice.int8, choice.slower, choice.keep) == (["rpn_head", "box_head"], ["backbone"], ["d"])
     assert str(choice).endswith("backbone in bf16; backbone would be slower in int8")
     same = choose(_study(ERRORS, found, times | {"backbone": {"bf16": 10.0, "int8": 10.4}}, backbone=0.01))
     assert (same.int8, same.slower, same.keep) == (["backbone", "rpn_head", "box_head"], [], ["d"])
