@@ -12,8 +12,16 @@ from detq.sensitivity.trials import Trial
 __all__ = ["draw_sensitivity"]
 
 
+SERIES = (("only", -0.2, "only this in int8", "#1f77b4"), ("but", 0.2, "all but this in int8", "#ff9f4a"))
+"""Kind of trial, where its bar stands, what the legend calls it, colour."""
+
+
 def draw_sensitivity(study: Sensitivity, path: Path) -> None:
-    """Draw what int8 changes of AP: each part alone, and all but it, to `path` (.png).
+    """Draw what int8 changes of AP, and how far it moves the feature maps: each part alone, and all but it.
+
+    Args:
+        study: whole.
+        path: of the picture, `.png`.
 
     Raises:
         UnsupportedError: matplotlib is missing.
@@ -21,26 +29,29 @@ def draw_sensitivity(study: Sensitivity, path: Path) -> None:
     require_matplotlib("detq sensitivity")
     from matplotlib.figure import Figure
 
-    rows = [(stage, Trial("only", stage), Trial("but", stage)) for stage in study.stages]
-    rows += [(part, Trial("only", "backbone", part), Trial("but", "backbone", part)) for part in study.parts]
-    figure = Figure(figsize=(8, 1.4 + 0.32 * len(rows)), layout="constrained")
-    axes = figure.subplots()
-    for offset, column, label, colour in (
-        (-0.2, 1, "only this in int8", "#1f77b4"),
-        (0.2, 2, "all but this in int8; of a part, the backbone but it", "#ff9f4a"),
-    ):
-        values = [-study.loss(row[column]) for row in rows]  # type: ignore[arg-type]
-        axes.barh([number + offset for number in range(len(rows))], values, height=0.38, label=label, color=colour)
-    axes.axvline(0, color="black", linewidth=0.8)
-    if study.parts:
-        axes.axhline(len(study.stages) - 0.5, color="grey", linewidth=0.8, linestyle=":")
-    axes.set_yticks(range(len(rows)), [row[0] for row in rows], fontsize=8)
-    axes.invert_yaxis()
-    axes.set_xlabel(f"change of AP against fp32 ({study.found['none']['AP']:.3f}), {study.settings['images']} images")
-    axes.set_title("What int8 costs: stages, and below the line parts of the backbone", fontsize=10)
-    axes.margins(y=0.01)
-    axes.grid(axis="x", alpha=0.25)
-    axes.set_axisbelow(True)
+    rows = [("", stage) for stage in study.stages] + [("backbone", part) for part in study.parts]
+    figure = Figure(figsize=(11, 1.4 + 0.32 * len(rows)), layout="constrained")
+    losses, errors = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+    for kind, offset, label, colour in SERIES:
+        trials = [Trial(kind, stage or name, name if stage else "") for stage, name in rows]
+        places = [number + offset for number in range(len(rows))]
+        losses.barh(places, [-study.loss(one) for one in trials], height=0.38, label=label, color=colour)
+        moved = [100 * study.found[one.id]["error"] for one in trials]
+        errors.barh(places, moved, height=0.38, color=colour)
+    losses.axvline(0, color="black", linewidth=0.8)
+    for axes in (losses, errors):
+        if study.parts:
+            axes.axhline(len(study.stages) - 0.5, color="grey", linewidth=0.8, linestyle=":")
+        axes.margins(y=0.01)
+        axes.grid(axis="x", alpha=0.25)
+        axes.set_axisbelow(True)
+    losses.set_yticks(range(len(rows)), [name for _, name in rows], fontsize=8)
+    losses.invert_yaxis()
+    losses.set_xlabel(f"change of AP against fp32 ({study.found['none']['AP']:.3f}), {study.settings['images']} images")
+    errors.set_xlabel("error of the feature maps, %")
+    figure.suptitle(
+        "What int8 costs: stages, and below the line parts of the backbone, other stages in fp32", fontsize=10
+    )
     figure.legend(fontsize=8, ncols=2, loc="outside lower center", frameon=False)  # inside it would hide bars
     with atomic_path(path) as half:
         figure.savefig(half, dpi=130, format="png")

@@ -59,10 +59,20 @@ class Sensitivity:
             about = (
                 f"Other stages in fp32. The whole backbone in int8: {self.found['only:backbone']['AP']:.4f}.",
                 "Error: what this part alone in int8 changes of the feature maps, root mean square.",
+                *self._several(),
             )
             rows = tuple((*self._row("backbone", part, part), self._error(part)) for part in self.parts)
             made.append(Table("Sensitivity inside the backbone", ("part", *columns, "error"), rows, about))
         return tuple(made)
+
+    def _several(self) -> list[str]:
+        """Return a sentence for each trial of the backbone without several parts in int8."""
+        trials = [Trial("but", "backbone", name.rpartition(":")[2]) for name in self.found if "+" in name]
+        return [
+            f"All but {trial.part.replace('+', ', ')} in int8: {self.found[trial.id]['AP']:.4f} "
+            f"({-self.loss(trial):+.4f}), error {self.found[trial.id]['error']:.1%}."
+            for trial in trials
+        ]
 
     def _stage_row(self, stage: str) -> tuple[str, ...]:
         timed = tuple(f"{self.times[stage][precision]:.1f}" for precision in ("bf16", "int8")) if self.times else ()

@@ -152,6 +152,13 @@ def test_tables_show_the_change_of_ap_and_the_times_of_each_stage():
     assert table.columns[-2:] == ("bf16, ms", "int8, ms")
 
 
+def test_what_was_tried_without_several_blocks_stands_below_the_table():
+    """With its own loss and error: no row shows it."""
+    study = _study({"b": 0.07, "d": 0.12}, {f"but:backbone:{part}": 0.001 for part in ("b", "d", "b+d")})
+    study.found["but:backbone:b+d"]["error"] = 0.05
+    assert study.tables()[1].notes[-1] == "All but b, d in int8: 0.3990 (-0.0010), error 5.0%."
+
+
 def test_the_spread_of_calibration_sets_is_that_of_a_sample_and_leaves_fp32_out():
     """Two sets of images stand for all that might have been drawn."""
     from detq.sensitivity.variance import NAMES, Variance
