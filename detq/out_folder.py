@@ -14,6 +14,9 @@ from detq.files import read_json, write_json
 
 __all__ = ["OutFolder"]
 
+MOST_SHOWN = 20
+"""Members of a list that a message names."""
+
 
 @dataclass(frozen=True)
 class OutFolder:
@@ -109,10 +112,15 @@ class OutFolder:
             yield
 
 
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any], of: str = "") -> Iterator[str]:
     for key in dict.fromkeys([*before, *now]):
-        if before.get(key) != now.get(key):
-            yield f"{key.replace('_', ' ')} was {_show(before.get(key))} and is now {_show(now.get(key))}"
+        old, new, name = before.get(key), now.get(key), f"{of}{key.replace('_', ' ')}"
+        if old == new:
+            continue
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _differences(old, new, f"{name} ")
+        else:
+            yield f"{name} was {_show(old)} and is now {_show(new)}"
 
 
 def _show(value: Any) -> str:
@@ -121,5 +129,6 @@ def _show(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, list):
-        return ", ".join(map(_show, value))
+        shown = [_show(one) for one in value[:MOST_SHOWN]]
+        return ", ".join([*shown, f"… ({len(value)})"] if len(value) > MOST_SHOWN else shown)
     return " ".join(map(_show, value.values())) if isinstance(value, dict) else str(value)

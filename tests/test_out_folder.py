@@ -59,6 +59,17 @@ def test_other_settings_are_refused_by_name(folder):
         folder.claim({"seed": 1, "variants": ["fp32", "dynamic_int8"], "unlabelled": True})
 
 
+def test_of_a_group_of_settings_only_what_differs_is_named(tmp_path):
+    """A calibration is the names of fifty images, its seed and more; a long list is cut."""
+    folder = OutFolder(tmp_path, "study", tmp_path / "study.json", "1")
+    images = [f"image-{number}" for number in range(50)]
+    folder.claim({"calibration": {"images": images, "seed": 1}})
+    with pytest.raises(OutputError, match="but calibration seed was 1 and is now 2; repeat"):
+        folder.claim({"calibration": {"images": images, "seed": 2}})
+    with pytest.raises(OutputError, match=r"calibration images was image-0, .*image-19, … \(50\) and is now image-1;"):
+        folder.claim({"calibration": {"images": ["image-1"], "seed": 1}})
+
+
 def test_settings_of_another_version_are_refused(folder):
     """Their keys may mean something else."""
     folder.path.mkdir()

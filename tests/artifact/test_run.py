@@ -65,7 +65,7 @@ def test_two_files_of_one_recipe_are_called_after_themselves(artifact, tmp_path)
     assert list(json.loads(done.stdout)["variants"]) == ["fp32", "tiny", "other"]
     rewrite(artifact, lambda content: content.update(measured={}))
     again = run("--artifact", artifact, "--artifact", other, "--limit", "1", "--resume")
-    assert "--resume needs the same run, but artifacts was" in str(again.exception)
+    assert "--resume needs the same run, but artifacts tiny was" in str(again.exception)
     same = run("--artifact", artifact, "--artifact", artifact, "--out", "third")
     assert "another variant of this run is called tiny too" in str(same.exception)
 
