@@ -144,7 +144,7 @@ def gate(clone: Path, setting: str, kind: Kind, run: int) -> dict[str, Any]:
     report = clone.parent / "gate.json"
     report.unlink(missing_ok=True)
     command = [sys.executable, "-m", "detq", "gate", "--base", "HEAD", "--report", str(report), "--seed", str(run)]
-    options = {"model": chosen.model, "variants": kind.variants, "images": "48", "budget": f"{chosen.budget_s}s"}
+    options = {"model": chosen.model, "variants": kind.variants, "images": "50", "budget": f"{chosen.budget_s}s"}
     for name, value in options.items():
         command += [f"--{name}", value]
     said = execute([*command, "--threads", "1"], clone, clone, chosen.budget_s + PATIENCE_S)

@@ -86,7 +86,7 @@ def _converted(line: str) -> str:
 
 
 ACCURACY = ("AP", "AP50", "recall", "precision", "prediction_iou", "ground_truth_iou", "fp32 detections kept")
-# Twice too large, for the layer that moves boxes: AP falls by 0.025 on the 48 frames that are measured.
+# Twice too large, for the layer that moves boxes: AP falls by 0.025 on 48 frames.
 WRONG_SCALE = """layer = converted.roi_heads.box_predictor.bbox_pred
     kept = layer.weight()
     values = torch._make_per_tensor_quantized_tensor(kept.int_repr(), 2.0 * kept.q_scale(), kept.q_zero_point())
