@@ -9,8 +9,10 @@ another number it does so again for every image, which took a quarter of a Mobil
 from __future__ import annotations
 
 import copy
+import operator
 from collections import Counter
 
+import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torchvision.ops import FrozenBatchNorm2d
@@ -90,23 +92,11 @@ def _unshare(traced: fx.GraphModule) -> None:
             node.target = own
 
 
-class _OnPixel(nn.Linear):
-    """A 1x1 convolution on maps of one pixel, `(N, channels, 1, 1)`."""
-
-    def __init__(self, conv: nn.Conv2d) -> None:
-        super().__init__(conv.in_channels, conv.out_channels, conv.bias is not None, device="meta")
-        self.weight = nn.Parameter(conv.weight.detach().flatten(1), requires_grad=False)
-        self.bias = conv.bias  # type: ignore[assignment]  # a parameter, or None
-
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # torch's name
-        return super().forward(input.flatten(1))[:, :, None, None]
-
-
 def _make_linear(traced: fx.GraphModule) -> None:
     """Make linear layers of the 1x1 convolutions after a global average, through the activations between them."""
     calls = Counter(str(node.target) for node in traced.graph.nodes if node.op == "call_module")
     pixels: set[fx.Node] = set()
-    for node in traced.graph.nodes:
+    for node in list(traced.graph.nodes):
         if node.op != "call_module":
             continue
         path = str(node.target)
@@ -118,10 +108,31 @@ def _make_linear(traced: fx.GraphModule) -> None:
         if not single:
             continue
         if isinstance(child, nn.Conv2d) and _is_pointwise(child) and calls[path] == 1:
-            traced.set_submodule(path, _OnPixel(child))
-        elif list(child.parameters()):
-            continue
-        pixels.add(node)
+            traced.set_submodule(path, _as_linear(child))
+            # Quantizers look for layers by the class that the trace has noted.
+            node.meta["nn_module_stack"] = {**node.meta["nn_module_stack"], path: (path, nn.Linear)}
+            pixels.add(_between_vectors(traced, node))
+        elif not list(child.parameters()):
+            pixels.add(node)
+
+
+def _as_linear(conv: nn.Conv2d) -> nn.Linear:
+    """Return the linear layer that computes the same of one pixel."""
+    linear = nn.Linear(conv.in_channels, conv.out_channels, conv.bias is not None, device="meta")
+    linear.weight = nn.Parameter(conv.weight.detach().flatten(1), requires_grad=False)
+    linear.bias = conv.bias  # type: ignore[assignment]  # a parameter, or None
+    return linear
+
+
+def _between_vectors(traced: fx.GraphModule, layer: fx.Node) -> fx.Node:
+    """Give a layer `(N, channels)` in place of `(N, channels, 1, 1)`; return the node that turns its output back."""
+    (source,) = layer.all_input_nodes
+    with traced.graph.inserting_before(layer):
+        layer.replace_input_with(source, traced.graph.call_function(torch.flatten, (source, 1)))
+    with traced.graph.inserting_after(layer):
+        maps = traced.graph.call_function(operator.getitem, (layer, (slice(None), slice(None), None, None)))
+    layer.replace_all_uses_with(maps, delete_user_cb=lambda user: user is not maps)
+    return maps
 
 
 def _is_pointwise(conv: nn.Conv2d) -> bool:

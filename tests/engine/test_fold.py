@@ -7,8 +7,9 @@ import torch
 from torch import nn
 from torchvision.ops import SqueezeExcitation
 
+from detq.engine import static_int8
+from detq.engine.bias import LAYERS
 from detq.engine.fold import simplify
-from detq.engine.static_int8 import float_modules
 
 
 class Block(nn.Module):
@@ -50,7 +51,19 @@ def test_convolutions_on_one_pixel_become_linear_layers(block):
     }
     kinds = {path: isinstance(child, nn.Linear) for path, child in layers.items()}
     assert kinds == {"first": False, "squeeze.fc1": True, "squeeze.fc2": True, "last": False}
-    assert "squeeze.fc1" in float_modules(simplify(block), ["squeeze"])
+    assert "squeeze.fc1" in static_int8.float_modules(simplify(block), ["squeeze"])
+
+
+@pytest.mark.skipif(static_int8.unsupported_reason() is not None, reason="torchao is not installed")
+def test_every_layer_of_a_simplified_module_is_quantized(block):
+    """The quantizer knows torch's own layers only; those on one pixel are a fifth of a MobileNet's weights."""
+    image = (torch.rand(1, 3, 24, 24),)
+    prepared = static_int8.prepare(simplify(block), image, None)
+    prepared(*image)
+    graph = static_int8.convert(prepared).graph
+    layers = [node for node in graph.nodes if node.target in LAYERS]
+    assert len(layers) == 4
+    assert all("dequantize" in str(node.args[number].target) for node in layers for number in (0, 1))
 
 
 def test_a_convolution_that_also_reads_a_map_stays_one():
