@@ -149,6 +149,7 @@ def summarize(recorded: Recorded) -> dict[str, dict[str, Any]]:
     images = list(recorded.digests)
     total = len(images)
     counts = sorted({*range(AP_STEP, total, AP_STEP), total})
+    changed = unsteady(recorded.control_ms)
     return {
         recipe: {
             **_identity(predictor),
@@ -163,7 +164,7 @@ def summarize(recorded: Recorded) -> dict[str, dict[str, Any]]:
             **_mask_ap_first(recorded, recipe, accuracy, counts),
             "peak_bytes": recorded.peak_bytes.get(recipe),
             "looks": recorded.looks.get(recipe, 1),
-            "unsteady": unsteady(recorded.control_ms),
+            "unsteady": changed,
             "per_image": {
                 "images": images,
                 "control_ms": [round(value * 1e3, 2) for value in recorded.times(recipe).control_s],

@@ -184,9 +184,9 @@ def _publish(result: PairedResult, reports: list[Path], *, as_json: bool) -> Non
         print(json.dumps(report.as_json(*what), indent=2, allow_nan=False))
     else:
         _show(result)
-    if os.environ.get("GITHUB_ACTIONS") and not as_json:
-        for line in report.github_lines(result.outcome):
-            print(line)
+        if os.environ.get("GITHUB_ACTIONS"):
+            for line in report.github_lines(result.outcome):
+                print(line)
     report.write_reports(reports, *what)
 
 

@@ -91,13 +91,10 @@ def choose(study: Sensitivity) -> Choice:
     """
     losses = {stage: study.loss(Trial("only", stage)) for stage in study.stages}
     good = {stage for stage, loss in losses.items() if loss <= BUDGET and stage != "backbone"}
-    keep: list[str] = []
-    for blocks in _candidates(study) if "backbone" in losses else ():
-        trial = _without(study, blocks)
-        if _keeps_ap(study, trial):
-            losses["backbone"], good = study.loss(trial), {*good, "backbone"}
-            keep = [part for part in study.parts if part in blocks]
-            break
+    blocks = next((each for each in _candidates(study) if _keeps_ap(study, _without(study, each))), None)
+    if blocks is not None:
+        losses["backbone"] = study.loss(_without(study, blocks))
+        good.add("backbone")
     kept = sorted(good, key=lambda stage: losses[stage])
     while kept and sum(max(losses[stage], 0.0) for stage in kept) > 2 * BUDGET:
         kept.pop()
@@ -106,7 +103,7 @@ def choose(study: Sensitivity) -> Choice:
     return Choice(
         int8=int8,
         bf16=[stage for stage in study.stages if stage not in int8],
-        keep=keep if "backbone" in kept else [],
+        keep=[part for part in study.parts if part in blocks] if blocks and "backbone" in kept else [],
         loss={stage: round(loss, 4) for stage, loss in losses.items()},
         slower=slower,
     )
