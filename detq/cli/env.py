@@ -23,9 +23,11 @@ def env_command(*, threads: ThreadsOption = None, as_json: JsonOption = False) -
     """
     import torch
 
+    from detq.measure.allocator import keep_freed_memory
     from detq.measure.environment import environment, machine_class
     from detq.measure.threads import choose_threads
 
+    keep_freed_memory()  # as what measures does
     found = environment(choose_threads(threads))
     found["machine_class"] = machine_class(found).id
     found["quantized_engines"] = [name for name in torch.backends.quantized.supported_engines if name != "none"]
@@ -49,6 +51,7 @@ def _lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "overrides", " ".join(f"{name}={value}" for name, value in in_use["overrides"].items()) or "none"
     yield "cores", f"{cpu['cores']} (that this process may use)"
     yield "threads", str(found["threads"])
+    yield "allocator", found["allocator"]
     yield "quantized engine", f"{found['quantized_engine']} (of {', '.join(found['quantized_engines'])})"
     yield "system", found["system"]
     yield from found["versions"].items()

@@ -38,6 +38,7 @@ __all__ = [
     "ScoreOption",
     "SeedOption",
     "SplitOption",
+    "SystemAllocatorOption",
     "ThreadsOption",
     "WeightsOption",
     "calibration_of",
@@ -99,6 +100,15 @@ ArtifactOption = Annotated[
 ThreadsOption = Annotated[
     int | None,
     typer.Option("--threads", metavar="N", help="Threads of torch; by default the cores that this process may use."),
+]
+SystemAllocatorOption = Annotated[
+    bool,
+    typer.Option(
+        "--system-allocator",
+        help="Let the C library give freed memory back to the system, as it does by default; eager models are slower "
+        "then, and differ from process to process. Without this it is kept, as MALLOC_MMAP_MAX_=0 "
+        "MALLOC_TRIM_THRESHOLD_=1099511627776 would.",
+    ),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Decides every random choice.")]
 ScoreOption = Annotated[

@@ -18,6 +18,7 @@ from detq.cli.options import (
     JsonOption,
     ObserverOption,
     SeedOption,
+    SystemAllocatorOption,
     ThreadsOption,
     WeightsOption,
     calibration_of,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from detq.measure.profile import Profile
+    from detq.runner.progress import Progress
     from detq.variants import Variant
 
 __all__ = ["profile_command"]
@@ -63,6 +65,7 @@ def profile_command(
     picture: Annotated[
         Path | None, typer.Option("--picture", metavar="FILE", help="Draw the stages as bars: .png, .svg or .pdf.")
     ] = None,
+    system_allocator: SystemAllocatorOption = False,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -87,7 +90,8 @@ def profile_command(
     detections, on which time depends, is in the table: look whether it is realistic.
     """
     from detq.errors import OutputError
-    from detq.measure.threads import choose_threads
+    from detq.cli.progress import progress_for
+    from detq.measure.threads import choose_threads, pinned_threads
 
     chosen = _variants(variants, model)
     if picture is not None:
@@ -100,7 +104,9 @@ def profile_command(
     counts = sorted({most, *(2**power for power in range(10) if 2**power < most)}) if by_threads else [most]
     drawn = calibration_of(calibration, calibration_images, calibration_seed, observer, default=seed)
     how = {"weights": weights, "classes": names_of(classes), "seed": seed, "calibration": drawn}
-    profile = _measure(chosen, _images(data, format, limit), counts, how, quiet=as_json)
+    pinned = pinned_threads(most, keep_memory=not system_allocator)
+    with pinned, progress_for(quiet=as_json) as progress:
+        profile = _measure(chosen, _images(data, format, limit), counts, how, progress)
     if picture is not None:
         from detq.report.profile import draw_profile
 
@@ -131,18 +137,14 @@ def _measure(
     images: list[NDArray[np.uint8]],
     threads: list[int],
     how: dict[str, Any],
-    *,
-    quiet: bool,
+    progress: Progress,
 ) -> Profile:
-    from detq.cli.progress import progress_for
     from detq.measure.profile import profile_variants
-    from detq.measure.threads import pinned_threads
     from detq.predictor import build_predictor
 
-    with progress_for(quiet=quiet) as progress, pinned_threads(max(threads)):
-        predictors = {one.id: build_predictor(one, **how, say=progress.say) for one in variants}
-        progress.begin("timing images", len(images) * len(threads))
-        return profile_variants(predictors, images, threads=threads, seed=how["seed"], step=progress.step)
+    predictors = {one.id: build_predictor(one, **how, say=progress.say) for one in variants}
+    progress.begin("timing images", len(images) * len(threads))
+    return profile_variants(predictors, images, threads=threads, seed=how["seed"], step=progress.step)
 
 
 def _document(profile: Profile, data: str, threads: int) -> dict[str, object]:

@@ -29,6 +29,7 @@ from detq.cli.options import (
     ScoreOption,
     SeedOption,
     SplitOption,
+    SystemAllocatorOption,
     ThreadsOption,
     WeightsOption,
     calibration_of,
@@ -94,6 +95,7 @@ def run_command(
     resume: ResumeOption = False,
     seed: SeedOption = 0,
     threads: ThreadsOption = None,
+    system_allocator: SystemAllocatorOption = False,
     score: ScoreOption = 0.7,
     iou: IouOption = 0.65,
     calibration: CalibrationOption = None,
@@ -155,6 +157,7 @@ def run_command(
         report_class=report_class,
         artifacts=tuple(artifacts or ()),
         image_sizes=sizes_of(image_size) or (),
+        system_allocator=system_allocator,
     )
     result = _run(config, quiet=as_json)
     if as_json:

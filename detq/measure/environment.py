@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from detq.machine import CPUINFO, cpu_fields, cpu_flags, isa_overrides, public_version, version_of
+from detq.measure.allocator import keeps_freed_memory
 from detq.measure.threads import available_cores
 
 __all__ = ["MachineClass", "environment", "machine_class"]
@@ -90,6 +91,7 @@ def environment(threads: int) -> dict[str, Any]:
             "overrides": isa_overrides(),
         },
         "threads": threads,
+        "allocator": "freed memory kept" if keeps_freed_memory() else "system allocator",
         "quantized_engine": str(torch.backends.quantized.engine),
         "versions": {
             "python": platform.python_version(),

@@ -1,4 +1,4 @@
-"""How many threads a measurement uses: what the process may use, and pinning it."""
+"""How many threads a measurement uses: what the process may use, and pinning it, with what else has to stand still."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from detq.errors import UnsupportedError
+from detq.measure.allocator import keep_freed_memory
 
 __all__ = ["available_cores", "choose_threads", "pinned_threads"]
 
@@ -45,13 +46,19 @@ def choose_threads(asked: int | None) -> int:
 
 
 @contextlib.contextmanager
-def pinned_threads(threads: int) -> Iterator[None]:
+def pinned_threads(threads: int, *, keep_memory: bool = True) -> Iterator[None]:
     """Let torch's operators use `threads` threads inside the block; the number before it is restored.
 
     Inter-operator threads stay as they are: torch can set them once in a process, and eager detectors do not use them.
+
+    Args:
+        threads: of each operator.
+        keep_memory: from now on, and after the block too, the process keeps what it frees: see `keep_freed_memory`.
     """
     import torch
 
+    if keep_memory:
+        keep_freed_memory()
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

@@ -71,11 +71,15 @@ class Worker:
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the worker
         before = os.environ.get("PYTHONPATH")
         # Otherwise processes of the same code differ by 5 %: see `detq.measure.allocator`.
-        environment = KEEPING | os.environ | {
-            "PYTHONPATH": os.pathsep.join([*map(str, paths), *([before] if before else [])]),
-            "OMP_NUM_THREADS": str(threads),
-            "MKL_NUM_THREADS": str(threads),
-        }
+        environment = (
+            KEEPING
+            | os.environ
+            | {
+                "PYTHONPATH": os.pathsep.join([*map(str, paths), *([before] if before else [])]),
+                "OMP_NUM_THREADS": str(threads),
+                "MKL_NUM_THREADS": str(threads),
+            }
+        )
         try:
             # A session of its own: Ctrl-C is for this process, which ends the workers in order.
             self._process = subprocess.Popen(  # noqa: S603  # the interpreter that the user chose

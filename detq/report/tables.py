@@ -158,6 +158,7 @@ def _environment_line(result: RunResult) -> str:
         f"{cpu.get('name', 'unknown CPU')} ({cpu.get('vendor')} {cpu.get('family')}/{cpu.get('model')})",
         " ".join(filter(None, isa)),
         f"{result.threads} of {cpu.get('cores', '?')} cores",
+        result.environment.get("allocator"),
         *(f"{name} {versions[name]}" for name in ("torch", "torchvision", "python", "detq") if name in versions),
     ]
     return f"Machine: {', '.join(filter(None, parts))}."

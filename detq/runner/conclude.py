@@ -131,6 +131,7 @@ def _peak_memory(config: RunConfig, prepared: Prepared, progress: Progress) -> d
                 images=min(MEMORY_IMAGES, len(prepared.view)),
                 artifact=file.path if (file := prepared.artifacts.get(recipe)) else None,
                 image_sizes=config.image_sizes,
+                keep_memory=not config.system_allocator,
             ).peak_bytes
         except DetqError as error:
             # Hours of measuring must not be lost to one figure, be it unsupported here or its process out of memory.

@@ -43,7 +43,7 @@ def run_experiment(config: RunConfig, progress: Progress | None = None) -> RunRe
     progress = progress or Progress()
     folder = OutFolder(config.out, "run", config.out / "run.json", "detq-run-settings/1")
     folder.check(resume=config.resume)
-    with pinned_threads(config.threads):
+    with pinned_threads(config.threads, keep_memory=not config.system_allocator):
         artifacts = open_artifacts(config, progress)
         config = replace(config, model=model_of(config, artifacts))
         prepared = prepare(config, progress, artifacts)

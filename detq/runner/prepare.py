@@ -232,6 +232,7 @@ def settings_of(config: RunConfig, prepared: Prepared) -> dict[str, Any]:
         # Not there where not given, so that runs of earlier versions go on.
         "artifacts": {name: file.sha256 for name, file in prepared.artifacts.items()} or None,
         "image_sizes": [list(size) for size in config.image_sizes] or None,
+        "allocator": "system" if config.system_allocator else None,
     }
 
 

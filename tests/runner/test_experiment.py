@@ -107,7 +107,11 @@ def test_a_second_run_in_the_same_folder_is_refused(squares):
 
 @pytest.mark.parametrize(
     ("changes", "difference"),
-    [({"seed": 1}, "seed was 0 and is now 1"), ({"limit": 4}, "images was 3 and is now 4")],
+    [
+        ({"seed": 1}, "seed was 0 and is now 1"),
+        ({"limit": 4}, "images was 3 and is now 4"),
+        ({"system_allocator": True}, "allocator was not given and is now system"),
+    ],
 )
 def test_resuming_with_other_arguments_names_the_difference(squares, changes, difference):
     """The folder's run and this one would not be the same experiment."""
