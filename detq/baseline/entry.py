@@ -11,10 +11,13 @@ from typing import Any
 from detq.baseline.times import Times
 from detq.errors import BaselineError
 
-__all__ = ["FORMAT", "Entry", "entry_from_json"]
+__all__ = ["APS", "FORMAT", "Entry", "entry_from_json"]
 
 FORMAT = "detq-benchmark/1"
 """`extra_info["format"]` of the benchmarks that detq writes; another number means another meaning of the fields."""
+
+APS = {"AP": "ap_first", "AP50": "ap50_first", "mask AP": "mask_ap_first", "mask AP50": "mask_ap50_first"}
+"""COCO's average precisions that are judged, and the fields of `extra_info` with them. Only AP was always there."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,8 @@ class Entry:
         control_s: seconds that a fixed piece of arithmetic took beside each image: how fast the machine itself was.
             Empty where it was not measured.
         metrics: the 2024 report's metrics of each image, by name; empty where the accuracy means nothing.
-        ap_first: AP on the first so many images, by their number; empty where the accuracy means nothing.
-        mask_ap_first: the same of mask AP; empty for a detector without masks.
+        aps: for each name of `APS` that precision on the first so many images, by their number; empty where the
+            accuracy means nothing, for a detector without masks, or where nobody recorded it.
         weight_bytes: size of its parameters.
         int8_share: share of its multiply-accumulates that ran in int8, in [0, 1].
         speedup: paired speed-up over fp32 of the same run, or None for fp32.
@@ -43,6 +46,10 @@ class Entry:
         rounds_s: where there were several rounds, the seconds of each; empty for one.
         looks: how often the times were looked at before it was decided that they are enough.
         peak_bytes: the most memory that running an image took; None where nobody measured it, which detq once did not.
+        artifact_bytes: size of the variant as a file; None where nobody recorded it.
+        reference_found: how many objects fp32 of the same run found in each image, at the report's score; empty where
+            nobody recorded it.
+        reference_kept: how many of those this variant found too.
         int8_by_stage: `int8_share` of each stage; empty where nobody recorded it.
         unsteady: what the control showed of a machine that changed its speed meanwhile, in words; empty where steady.
     """
@@ -55,8 +62,7 @@ class Entry:
     times_s: tuple[float, ...]
     control_s: tuple[float, ...]
     metrics: Mapping[str, tuple[float, ...]]
-    ap_first: Mapping[int, float]
-    mask_ap_first: Mapping[int, float]
+    aps: Mapping[str, Mapping[int, float]]
     weight_bytes: int
     int8_share: float
     speedup: float | None
@@ -64,6 +70,9 @@ class Entry:
     rounds_s: tuple[tuple[float, ...], ...] = ()
     looks: int = 1
     peak_bytes: int | None = None
+    artifact_bytes: int | None = None
+    reference_found: tuple[float, ...] = ()
+    reference_kept: tuple[float, ...] = ()
     int8_by_stage: Mapping[str, float] = field(default_factory=dict)
     unsteady: str = ""
 
@@ -121,15 +130,20 @@ def _parse(benchmark: Mapping[str, Any], info: Mapping[str, Any]) -> Entry:
         times_s=_floats(benchmark["stats"]["data"]),
         control_s=tuple(value / 1e3 for value in _floats(info["per_image"]["control_ms"])),
         metrics={str(name): _floats(values) for name, values in info["per_image"]["metrics"].items()},
-        ap_first={int(number): float(ap) for number, ap in info["ap_first"].items()},
-        mask_ap_first={int(number): float(ap) for number, ap in info.get("mask_ap_first", {}).items()},
+        aps={
+            name: {int(number): float(ap) for number, ap in (info[key] if name == "AP" else info.get(key, {})).items()}
+            for name, key in APS.items()
+        },
         weight_bytes=int(info["weight_bytes"]),
         int8_share=float(info["int8_share"]),
         speedup=None if info["speedup"] is None else float(info["speedup"]["estimate"]),
         json=benchmark,
         rounds_s=tuple(tuple(value / 1e3 for value in _floats(row)) for row in info["per_image"].get("rounds_ms", ())),
         looks=int(info.get("looks", 1)),
-        peak_bytes=None if info.get("peak_bytes") is None else int(info["peak_bytes"]),
+        peak_bytes=_count(info, "peak_bytes"),
+        artifact_bytes=_count(info, "artifact_bytes"),
+        reference_found=_floats(info["per_image"].get("reference_found", ())),
+        reference_kept=_floats(info["per_image"].get("reference_kept", ())),
         int8_by_stage={str(stage): float(share) for stage, share in info.get("int8_by_stage", {}).items()},
         unsteady=str(info.get("unsteady", "")),
     )
@@ -141,6 +155,8 @@ def _check(entry: Entry) -> None:
     """Refuse values that cannot be an image's each, times that no clock measures, and figures that cannot be."""
     images, first = len(entry.images), entry.timed.rounds_s[0]
     series = {"times": entry.times_s, "control_ms": entry.control_s or entry.times_s, "rounds_ms": first}
+    if entry.reference_found or entry.reference_kept:
+        series |= {"reference_found": entry.reference_found, "reference_kept": entry.reference_kept}
     for name, values in {**series, **entry.metrics}.items():
         if len(values) != images:
             raise ValueError(f"{images} images, but {len(values)} values of {name}")
@@ -149,12 +165,17 @@ def _check(entry: Entry) -> None:
             raise ValueError("a time that is not above 0")
     # Nothing is above or below what is no number: it would pass whatever this run measured.
     shares = {"int8_share": [entry.int8_share], "int8_by_stage": entry.int8_by_stage.values(), **entry.metrics}
-    shares |= {"ap_first": entry.ap_first.values(), "mask_ap_first": entry.mask_ap_first.values()}
+    shares |= {key: entry.aps[name].values() for name, key in APS.items()}
     for name, found in shares.items():
         if not all(0 <= value <= 1 for value in found):
             raise ValueError(f"{name} that is not between 0 and 1")
-    if entry.weight_bytes < 0 or (entry.peak_bytes or 0) < 0 or entry.looks < 1:
+    counts = entry.weight_bytes, entry.peak_bytes or 0, entry.artifact_bytes or 0, *entry.reference_found
+    if min(counts) < 0 or entry.looks < 1:
         raise ValueError("bytes or looks that are no count")
+
+
+def _count(info: Mapping[str, Any], name: str) -> int | None:
+    return None if info.get(name) is None else int(info[name])
 
 
 def _floats(values: Any) -> tuple[float, ...]:

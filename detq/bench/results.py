@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detq.baseline.entry import FORMAT
+from detq.baseline.entry import APS, FORMAT
 from detq.baseline.times import Times, per_image
 from detq.datasets.base import Dataset
 from detq.errors import DataError
@@ -121,20 +121,21 @@ def ap_of_first(
     counts: Sequence[int],
     *,
     masks: bool = False,
-) -> dict[str, float]:
-    """Return AP on the first so many images for each of `counts`, by their number; left out where undefined.
+) -> dict[str, dict[str, float]]:
+    """Return "AP" and "AP50" on the first so many images for each of `counts`, by their number; not where undefined.
 
     Boxes, or masks, are matched once; see `detq.metrics.curves`.
     """
     from detq.metrics.curves import average_precision_plan, average_precisions
 
     plan = average_precision_plan(detections, truths, len(classes), masks=masks)
-    found = {}
+    found: dict[str, dict[str, float]] = {"AP": {}, "AP50": {}}
     for count in counts:
         weights = (np.arange(len(truths)) < count).astype(np.int64)
         cells = average_precisions(plan, weights)[..., 0]
         if not np.isnan(cells).all():
-            found[str(count)] = round(float(np.nanmean(cells)), DIGITS)
+            found["AP"][str(count)] = round(float(np.nanmean(cells)), DIGITS)
+            found["AP50"][str(count)] = round(float(np.nanmean(cells[0])), DIGITS)  # of the first threshold
     return found
 
 
@@ -158,10 +159,7 @@ def summarize(recorded: Recorded) -> dict[str, dict[str, Any]]:
             "speedup": _speedup(recorded, recipe),
             "accuracy": _rounded(_figures(accuracy[recipe])) if meaningful else None,
             "difference_to_fp32": _rounded(accuracy[recipe]["difference"]) if meaningful else None,
-            "ap_first": ap_of_first(recorded.detections[recipe], recorded.truths, classes, counts)
-            if meaningful
-            else {},
-            **_mask_ap_first(recorded, recipe, accuracy, counts),
+            **_ap_first(recorded, recipe, accuracy, counts),
             "peak_bytes": recorded.peak_bytes.get(recipe),
             "looks": recorded.looks.get(recipe, 1),
             "unsteady": changed,
@@ -169,6 +167,7 @@ def summarize(recorded: Recorded) -> dict[str, dict[str, Any]]:
                 "images": images,
                 "control_ms": [round(value * 1e3, 2) for value in recorded.times(recipe).control_s],
                 "metrics": _per_image(recorded, recipe, chosen),
+                **(_kept(recorded, recipe) if meaningful else {}),
                 **_rounds(recorded.rounds_ms[recipe]),
             },
         }
@@ -197,11 +196,14 @@ def _identity(predictor: Predictor) -> dict[str, Any]:
 
 
 def _proof(predictor: Predictor) -> dict[str, Any]:
+    from detq.measure.file_size import file_bytes
+
     proof = predictor.proof
     if proof is None:
         raise DataError(f"{predictor.variant.id} was built without `prove_on`; pass it on to `build_predictor`")
     return {
         "weight_bytes": predictor.weight_bytes,
+        "artifact_bytes": file_bytes(predictor.module),
         "fp32_weight_bytes": predictor.fp32_weight_bytes,
         "int8_share": round(proof.share, DIGITS),
         "int8_by_stage": {stage: round(share, DIGITS) for stage, share in proof.by_stage.items()},
@@ -237,14 +239,31 @@ def _figures(entry: Mapping[str, Any]) -> dict[str, float | None]:
     return {**entry["report"], **boxes, **masks}
 
 
-def _mask_ap_first(
+def _ap_first(
     recorded: Recorded, recipe: str, accuracy: Mapping[str, Any], counts: Sequence[int]
 ) -> dict[str, dict[str, float]]:
-    """Return mask AP for several numbers of first images, or nothing at all for a detector without masks."""
-    if not accuracy or accuracy[recipe]["masks"] is None:
-        return {}
-    of_first = ap_of_first(recorded.detections[recipe], recorded.truths, recorded.dataset.classes, counts, masks=True)
-    return {"mask_ap_first": of_first}
+    """Return AP and AP50 for several numbers of first images, of masks only where the detector has them."""
+    if not accuracy:
+        return {"ap_first": {}}
+    found: dict[str, dict[str, float]] = {}
+    for masks in (False, True) if accuracy[recipe]["masks"] is not None else (False,):
+        detections, classes = recorded.detections[recipe], recorded.dataset.classes
+        of_first = ap_of_first(detections, recorded.truths, classes, counts, masks=masks)
+        found |= {APS[f"mask {name}" if masks else name]: values for name, values in of_first.items()}
+    return found
+
+
+def _kept(recorded: Recorded, recipe: str) -> dict[str, list[int]]:
+    """Return how many objects fp32 found in each image, and how many of them this recipe did too."""
+    from detq.metrics.agreement import agreement
+    from detq.quantization.recipes import REFERENCE
+
+    pairs = zip(recorded.detections[REFERENCE], recorded.detections[recipe], strict=True)
+    found = [agreement([before], [after]) for before, after in pairs]
+    return {
+        "reference_found": [one.reference_detections for one in found],
+        "reference_kept": [one.matched for one in found],
+    }
 
 
 def _per_image(recorded: Recorded, recipe: str, report_class: str | None) -> dict[str, list[float]]:

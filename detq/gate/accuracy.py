@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from detq.gate.decision import decide
-from detq.gate.evidence import Evidence, Verdict
+from detq.gate.evidence import KEPT, Evidence, Verdict
 from detq.gate.ratio import widen_to
 from detq.gate.tolerances import Tolerances
 from detq.gate.trial import Trial
@@ -143,7 +143,7 @@ def _kept(trial: Trial, reference: Sequence[Detections], alpha: float, tolerance
     interval = percentile_interval(float((head - base).sum() / total.sum()), draws)
     floor = abs(float((control - base).sum() / total.sum()))
     now = float(head.sum() / total.sum())
-    return _evidence(trial.variant, "fp32 detections kept", now, interval, floor, alpha, tolerance)
+    return _evidence(trial.variant, KEPT, now, interval, floor, alpha, tolerance)
 
 
 def _evidence(  # noqa: PLR0917  # read at four places, all in this module

@@ -5,10 +5,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 
-from detq.baseline.entry import Entry
+from detq.baseline.entry import APS, Entry
 from detq.baseline.times import common_images
 from detq.gate.decision import look_alpha
-from detq.gate.evidence import Evidence, Verdict, verdict_of
+from detq.gate.evidence import KEPT, Evidence, Verdict, verdict_of
 from detq.gate.exact import bytes_evidence, share_evidence
 from detq.gate.resources import LEAST_PEAK_BYTES
 from detq.gate.saved import judge_saved_latency
@@ -28,9 +28,7 @@ def compare(  # noqa: D417  # see judge
         same_class: whether both were measured on the same machine class, so that times and memory can be compared.
         alpha: the probability with which the interval of one figure may miss, over all looks.
     """
-    pair = float(now.weight_bytes), float(before.weight_bytes)
-    sizes = bytes_evidence(now.variant, "weight_bytes", "weights", pair, tolerances.weight_bytes)
-    found = [sizes, *_int8(now, before, tolerances, record)]
+    found = [*_sizes(now, before, tolerances, record), *_int8(now, before, tolerances, record)]
     if now.weights != before.weights:
         return [*found, _elsewhere(now, f"its weights are {now.weights}, the baseline's were {before.weights}", record)]
     images = common_images(now.images, before.images)
@@ -50,6 +48,17 @@ def _elsewhere(now: Entry, why: str, record: str) -> Evidence:
     return Evidence("presence", "inputs", now.variant, Verdict.MISSING, detail=detail)
 
 
+def _sizes(now: Entry, before: Entry, tolerances: Tolerances, record: str) -> list[Evidence]:
+    pair = float(now.weight_bytes), float(before.weight_bytes)
+    found = [bytes_evidence(now.variant, "weight_bytes", "weights", pair, tolerances.weight_bytes)]
+    if now.artifact_bytes is not None and before.artifact_bytes is not None:
+        pair = float(now.artifact_bytes), float(before.artifact_bytes)
+        found.append(bytes_evidence(now.variant, "artifact_bytes", "artifact", pair, tolerances.weight_bytes))
+    elif now.artifact_bytes is not None:
+        found.append(_new("weights", "artifact_bytes", now, record))
+    return found
+
+
 def _memory(now: Entry, before: Entry, tolerances: Tolerances, record: str) -> list[Evidence]:
     """Compare the peaks of memory; nothing to say where neither run knew its own."""
     if now.peak_bytes is None and before.peak_bytes is None:
@@ -64,6 +73,10 @@ def _memory(now: Entry, before: Entry, tolerances: Tolerances, record: str) -> l
     detail = bad if verdict.fails else ""
     pair = now.peak_bytes, before.peak_bytes
     return [Evidence("memory", "peak", now.variant, verdict, *pair, change, tolerances.peak_memory, detail)]
+
+
+def _new(kind: str, name: str, now: Entry, record: str) -> Evidence:
+    return Evidence(kind, name, now.variant, Verdict.INCONCLUSIVE, detail=_not_there(name, record))
 
 
 def _not_there(what: str, record: str) -> str:
@@ -96,21 +109,42 @@ def _accuracy(now: Entry, before: Entry, images: int, tolerances: Tolerances, re
     if not before.metrics and not now.metrics:
         detail = "weights that mean nothing: accuracy is not judged"
         return [Evidence("accuracy", "AP", now.variant, Verdict.INCONCLUSIVE, detail=detail)]
-    found = [_average_precision("AP", (now.ap_first, before.ap_first), now.variant, images, tolerances)]
-    if before.mask_ap_first and not now.mask_ap_first:
-        detail = f"this run has no mask AP; accept it with `{record}`"
-        found.append(Evidence("accuracy", "mask AP", now.variant, Verdict.MISSING, detail=detail))
-    elif before.mask_ap_first:
-        pair = now.mask_ap_first, before.mask_ap_first
-        found.append(_average_precision("mask AP", pair, now.variant, images, tolerances))
+    found = []
+    for name in APS:
+        pair = now.aps[name], before.aps[name]
+        if pair[0] and pair[1]:
+            found.append(_average_precision(name, pair, now.variant, images, tolerances))
+        elif pair[1]:
+            found.append(_gone(name, now, record))
+        elif pair[0]:
+            found.append(_new("accuracy", name, now, record))
+    found += _kept(now, before, images, tolerances, record)
     for name, values in before.metrics.items():
         if name not in now.metrics:
-            detail = f"this run has no {name}; accept it with `{record}`"
-            found.append(Evidence("accuracy", name, now.variant, Verdict.MISSING, detail=detail))
+            found.append(_gone(name, now, record))
             continue
         means = _mean(now.metrics[name][:images]), _mean(values[:images])
         found.append(_difference(now.variant, name, means, tolerances.metrics, images))
     return found
+
+
+def _gone(name: str, now: Entry, record: str) -> Evidence:
+    detail = f"this run has no {name}; accept it with `{record}`"
+    return Evidence("accuracy", name, now.variant, Verdict.MISSING, detail=detail)
+
+
+def _kept(now: Entry, before: Entry, images: int, tolerances: Tolerances, record: str) -> list[Evidence]:
+    """Compare the shares of what fp32 of the same run finds; nothing to say where it found nothing."""
+    if before.reference_found and not now.reference_found:
+        return [_gone(KEPT, now, record)]
+    if now.reference_found and not before.reference_found:
+        return [_new("accuracy", KEPT, now, record)]
+    found = [sum(entry.reference_found[:images]) for entry in (now, before)]
+    if not all(found):
+        return []
+    kept = [sum(entry.reference_kept[:images]) for entry in (now, before)]
+    shares = kept[0] / found[0], kept[1] / found[1]
+    return [_difference(now.variant, KEPT, shares, tolerances.kept, images)]
 
 
 def _average_precision(

@@ -5,7 +5,10 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-__all__ = ["Evidence", "Verdict"]
+__all__ = ["KEPT", "Evidence", "Verdict"]
+
+KEPT = "fp32 detections kept"
+"""The figure of that name: the share of what fp32 finds that a variant finds too."""
 
 
 class Verdict(enum.StrEnum):

@@ -124,7 +124,7 @@ def _found(evidence: list[Evidence], entry: Entry | None) -> list[str]:
     found = {(item.kind, item.name): item for item in evidence}
     plain: tuple[float | None, ...] = (None,) * 3
     if entry is not None:
-        plain = (entry.ap_first.get(len(entry.images)), entry.weight_bytes, entry.int8_share)
+        plain = (entry.aps["AP"].get(len(entry.images)), entry.weight_bytes, entry.int8_share)
     return [
         _cell(found.get(("accuracy", "AP")), plain[0], _four_digits),
         _worst_metric([item for item in evidence if item.kind == "accuracy" and item.name != "AP"]),

@@ -13,7 +13,6 @@ import ctypes
 import faulthandler
 import gc
 import importlib.util
-import io
 import json
 import os
 import platform
@@ -188,24 +187,11 @@ def _run_lengths(found: Any) -> list[Any] | None:
 
 
 def _file_bytes(module: Any) -> int | None:
-    """Return how large the variant is as a file: compiled packages, a TorchScript file, or torch's of the state."""
-    import torch
-
     try:
-        from detq.quantization.proof import serialized_bytes
-    except ImportError:  # a commit from before files were weighed
+        from detq.measure.file_size import file_bytes
+    except ImportError:  # a commit from before files were weighed there
         return None
-    dense = getattr(module, "dense", None)
-    if isinstance(dense, dict):
-        packages = {str(one.path) for stage in dense.values() for one in getattr(stage, "packages", ())}
-        states = [stage for stage in dense.values() if isinstance(stage, torch.nn.Module)]
-        return sum(Path(path).stat().st_size for path in packages) + sum(map(serialized_bytes, states))
-    script = getattr(getattr(module, "_frozen", None), "module", module)  # of a `FrozenDetector`
-    if isinstance(script, torch.jit.ScriptModule):
-        stream = io.BytesIO()
-        torch.jit.save(script, stream)
-        return stream.getbuffer().nbytes
-    return serialized_bytes(module)
+    return file_bytes(module)
 
 
 def _file_of(module: str) -> str | None:

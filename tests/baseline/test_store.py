@@ -32,7 +32,7 @@ def test_a_written_baseline_reads_back(write):
     assert (entry.model, entry.recipe, entry.weights) == ("tiny", "dynamic_int8", "own")
     assert entry.times_s == (0.1, 0.2, 0.3, 0.4)
     assert entry.control_s == (0.01,) * 4
-    assert entry.ap_first == {4: 0.5}
+    assert entry.aps == {"AP": {4: 0.5}, "AP50": {}, "mask AP": {}, "mask AP50": {}}
     assert entry.metrics == {"recall": (0.8,) * 4}
     assert (entry.weight_bytes, entry.int8_share, entry.speedup) == (1000, 0.5, 1.2)
 
@@ -146,6 +146,8 @@ def test_a_time_that_no_clock_measures_is_damage(benchmark_json, time_s):
         ({"int8_share": float("nan")}, "int8_share that is not between 0 and 1"),
         ({"int8_by_stage": {"backbone": 7}}, "int8_by_stage that is not between 0 and 1"),
         ({"ap_first": {"4": float("nan")}}, "ap_first that is not between 0 and 1"),
+        ({"ap50_first": {"4": float("nan")}}, "ap50_first that is not between 0 and 1"),
+        ({"artifact_bytes": -1}, "bytes or looks that are no count"),
         ({"weight_bytes": -1}, "bytes or looks that are no count"),
         ({"peak_bytes": -1}, "bytes or looks that are no count"),
         ({"looks": 0}, "bytes or looks that are no count"),

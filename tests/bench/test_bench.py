@@ -29,13 +29,14 @@ def test_ap_of_the_first_images_is_the_ap_of_a_run_on_them():
     found = [Detections(truth.boxes + rng.normal(0, 2, (4, 4)), rng.uniform(0, 1, 4), truth.labels) for truth in truths]
     saved = ap_of_first(found, truths, ["car"], [4, 8, 12])
     for count in (4, 8, 12):
-        expected = coco_evaluate(found[:count], truths[:count], ["car"]).AP
-        assert saved[str(count)] == pytest.approx(expected, abs=1e-5)
+        expected = coco_evaluate(found[:count], truths[:count], ["car"])
+        assert saved["AP"][str(count)] == pytest.approx(expected.AP, abs=1e-5)
+        assert saved["AP50"][str(count)] == pytest.approx(expected.AP50, abs=1e-5)
 
 
 def test_ap_without_objects_is_left_out():
     """It is undefined, not 0."""
-    assert ap_of_first([Detections.empty()] * 2, [GroundTruth.empty()] * 2, ["car"], [1, 2]) == {}
+    assert ap_of_first([Detections.empty()] * 2, [GroundTruth.empty()] * 2, ["car"], [1, 2]) == {"AP": {}, "AP50": {}}
 
 
 def test_an_images_digest_changes_with_its_name_and_its_annotations():

@@ -13,7 +13,9 @@ MODEL = "tiny.model:build"
 IMAGES = 24
 
 
-def benchmark(variant=f"{MODEL}-dynamic_int8", *, images=IMAGES, time_s=0.1, ap=0.6, recall=0.8, **info):
+def benchmark(
+    variant=f"{MODEL}-dynamic_int8", *, images=IMAGES, time_s=0.1, ap=0.6, recall=0.8, found=(), kept=(), **info
+):
     model, _, recipe = variant.rpartition("-")
     return {
         "group": model,
@@ -37,6 +39,8 @@ def benchmark(variant=f"{MODEL}-dynamic_int8", *, images=IMAGES, time_s=0.1, ap=
                 "images": [f"{index:08x}" for index in range(images)],
                 "control_ms": [10.0] * images,
                 "metrics": {"precision": [0.9] * images, "recall": [recall] * images},
+                "reference_found": list(found),
+                "reference_kept": list(kept),
             },
             **info,
         },

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from detq.errors import DataError, DetqError
 from detq.gate.trial import SIDES, Trial
 from detq.masks import as_rle, full_size
+from detq.measure.file_size import file_bytes
 from detq.paired.config import GateConfig, absolute_data, seconds_of
 from detq.paired.frames import Frames
 from detq.paired.race import _detections, checked_ms, race, rounds_before_look
-from detq.paired.worker import Session, _answer, _exists, _file_bytes
+from detq.paired.worker import Session, _answer, _exists
 from detq.quantization.frozen import FrozenDetector
 from detq.quantization.scripted import quiet_torchscript
 
@@ -133,10 +134,10 @@ class Fixed(nn.Module):
 def test_a_variant_is_weighed_as_the_file_that_it_would_be():
     """A scripted one too, whose weights are constants that no state dictionary has."""
     module, weights = Fixed().eval(), (64 * 64 + 64) * 4
-    assert weights < _file_bytes(module) < weights + 10_000
+    assert weights < file_bytes(module) < weights + 10_000
     with quiet_torchscript():
         frozen = FrozenDetector(torch.jit.script(module))
-        assert weights < _file_bytes(frozen) < weights + 20_000
+        assert weights < file_bytes(frozen) < weights + 20_000
 
 
 def test_a_module_is_there_also_where_its_package_does_not_import(tmp_path, monkeypatch):
