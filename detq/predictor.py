@@ -207,10 +207,11 @@ def build_predictor(
         plan, said = recipe.plan, None
         if recipe.chosen:
             plan, said = chosen_plan(plan, loaded.source.path, bf16=capability().bf16)
-        if said and say:
-            say(f"{recipe.name}: {said}")
         drawn = _draw(calibration or CalibrationChoice(), recipe, loaded) if recipe.calibrates else None
         module = apply(loaded.module, plan, calibration=drawn, say=say)
+        for sentence in filter(None, (said, *getattr(module, "notes", ()))):
+            if say:
+                say(f"{recipe.name}: {sentence}")
     proof = None
     if prove_on is not None:
         images = [prove_on] if isinstance(prove_on, np.ndarray) else prove_on

@@ -125,7 +125,8 @@ class VariantResult:
     """One variant.
 
     Accuracy is None for random weights and unlabelled data, agreement for labelled data and fp32. `split` holds the
-    medians of `detq.measure.split.PARTS`; None for a detector whose time is not divided.
+    medians of `detq.measure.split.PARTS`; None for a detector whose time is not divided. `notes` say what the recipe
+    lost on this CPU.
     """
 
     latency: Latency
@@ -136,6 +137,7 @@ class VariantResult:
     accuracy: Accuracy | None
     agreement: AgreementSummary | None = None
     split: dict[str, float] | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

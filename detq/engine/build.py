@@ -72,7 +72,7 @@ def build_staged(
     if reason := unstaged_reason(detector):
         raise UnsupportedError(reason)
     found = capability()
-    plan, notes = fit_plan(plan, found)
+    plan, notes = fit_plan(plan, found, masks=detector.roi_heads.has_mask())
     pixels = plan.pixels == "uint8" and not own_resize(detector.transform)
     stages = DenseStages(detector, pixels=pixels)
     with torch.inference_mode(mode=False), torch.no_grad():

@@ -66,14 +66,19 @@ def _asks(*names: str) -> bool:
     return any(bool(getattr(torch.cpu, name)()) for name in names if hasattr(torch.cpu, name))
 
 
-def fit_plan(plan: Plan, found: Capability) -> tuple[Plan, tuple[str, ...]]:
-    """Return the plan with bf16 replaced by fp32 where the CPU has none, and a sentence for each stage that changed."""
-    if found.bf16:
-        return plan, ()
-    notes = []
-    for stage in (*DENSE_STAGES, "box_pool", "mask_pool"):
-        rule = plan.rule(stage)
-        if rule.precision == "bf16":
-            plan = plan.with_rule(stage, StageRule(rule.engine, "fp32"))
-            notes.append(f"{stage} runs in fp32: this CPU has no native bf16")
+def fit_plan(plan: Plan, found: Capability, *, masks: bool = False) -> tuple[Plan, tuple[str, ...]]:
+    """Return the plan with bf16 replaced by fp32 where the CPU has none, and sentences on what it lost here.
+
+    Args:
+        plan: see `Plan`.
+        found: of this process.
+        masks: the detector has stages for masks.
+    """
+    notes = [found.describe()] if plan.int8_stages and not found.vnni else []
+    named = [stage for stage in (*DENSE_STAGES, "box_pool", "mask_pool") if masks or not stage.startswith("mask")]
+    lost = [stage for stage in named if plan.rule(stage).precision == "bf16" and not found.bf16]
+    for stage in lost:
+        plan = plan.with_rule(stage, StageRule(plan.rule(stage).engine, "fp32"))
+    if lost:
+        notes.append(f"{', '.join(lost)} in fp32 instead of bf16, which this CPU does not have natively")
     return plan, tuple(notes)

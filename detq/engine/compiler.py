@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +20,9 @@ import torch.utils._pytree as pytree
 from torch import Tensor, nn
 from torch import _inductor as inductor
 
+from detq.engine.cache import cache_folder, key_of
 from detq.errors import UnsupportedError
+from detq.files import write_text
 
 __all__ = ["compile_exported", "export", "load_compiled", "unsupported_reason"]
 
@@ -29,17 +32,51 @@ SETTINGS: dict[str, Any] = {
     "cpp.enable_kernel_profile": True,  # the profiler can then name the kernels inside a package: a microsecond each
 }
 
+_ALIGNED = """
+#ifdef __cplusplus
+#include <cstdlib>
+namespace std {
+inline void* detq_aligned(size_t bytes) { return aligned_alloc(64, (bytes + 63) / 64 * 64); }
+}
+using std::detq_aligned;
+#define malloc(bytes) detq_aligned(bytes)
+#endif
+"""
+
 
 def unsupported_reason() -> str | None:
     """Return why nothing can be compiled here, or None if it can."""
-    import shutil
-
     if not hasattr(inductor, "aoti_compile_and_package"):
         return f"torch {torch.__version__} has no ahead-of-time inductor; torch 2.9 or later has"
-    compilers = (os.environ.get("CXX"), "g++", "clang++")
-    if not any(name and shutil.which(name) for name in compilers):
+    if _compiler() is None:
         return "compiling needs a C++ compiler: install g++, or set CXX"
     return None
+
+
+def _compiler() -> str | None:
+    names = (os.environ.get("CXX"), "g++", "clang++")
+    return next((path for name in names if name and (path := shutil.which(name))), None)
+
+
+def _aligning_compiler() -> Path:
+    """Return a script that calls the compiler so that a package aligns its constants to cache lines.
+
+    AOTInductor aligns them within one block, and takes that block from `malloc`, which aligns to 16 bytes: by default
+    every row of a weight straddles two cache lines. What oneDNN makes of that differs from process to process: bf16
+    backbones took 10 % more time, and box heads up to 56 %. The script stays in the cache: inductor remembers by a
+    compiler's path what it can do.
+    """
+    compiler = _compiler()
+    folder = cache_folder() / "compiler" / key_of(header=_ALIGNED, compiler=compiler)
+    header, script = folder / "aligned.h", folder / "g++"
+    if not script.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(header, _ALIGNED)
+        half = folder / f"{os.getpid()}"  # a file that is executable from its first moment on
+        half.write_text(f'#!/bin/sh\nexec "{compiler}" -include "{header}" "$@"\n', encoding="utf-8")
+        half.chmod(0o700)
+        half.replace(script)
+    return script
 
 
 def export(module: nn.Module, args: tuple[Tensor, ...], dynamic: Any = None) -> torch.export.ExportedProgram:
@@ -66,7 +103,8 @@ def compile_exported(program: torch.export.ExportedProgram, path: Path) -> None:
     """
     if reason := unsupported_reason():
         raise UnsupportedError(reason)
-    with torch.no_grad(), quiet(), inductor.config.patch(SETTINGS):
+    settings = SETTINGS | {"cpp.cxx": (str(_aligning_compiler()),)}
+    with torch.no_grad(), quiet(), inductor.config.patch(settings):
         inductor.aoti_compile_and_package(program, package_path=str(path))
 
 

@@ -143,6 +143,8 @@ def context_lines(result: RunResult) -> Iterator[str]:
         yield "The weights are RANDOM: times are valid, accuracy is n/a."
     if result.proposals is not None and not result.proposals.bins:
         yield f"Proposals an image: median {result.proposals.median:.0f} on {result.proposals.images} images."
+    for name, variant in result.variants.items():
+        yield from (f"{name}: {note}." for note in variant.notes)
     for name, file in result.artifacts.items():
         yield f"{name} is {file}."
     yield f"Weights: {result.weights}. Data: {result.data.name} ({result.data.images} images)."

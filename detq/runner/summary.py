@@ -110,6 +110,7 @@ def summarize_variants(
             proof=None if proof is None else from_json(QuantizedShare, proof.to_json(), "proof"),
             accuracy=measured.accuracy.get(recipe),
             split=_split(measured.splits_ms.get(recipe)),
+            notes=predictor.notes,
             agreement=None if agreed is None else from_json(AgreementSummary, agreed.to_json(), "agreement"),
         )
     return results

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from detq.engine.capability import capability, fit_plan
+from detq.engine.capability import Capability, capability, fit_plan
 from detq.quantization.plan import Plan
+from detq.quantization.recipes import INT8
 
 
 @pytest.mark.parametrize("limit", ["AVX2", "AVX512_CORE", "AVX512_CORE_VNNI", "avx2_vnni"])
@@ -28,4 +31,17 @@ def test_avx512_alone_is_no_bf16(monkeypatch):
     assert not found.bf16
     plan, notes = fit_plan(Plan.uniform("inductor", "bf16"), found)
     assert plan.backbone.precision == "fp32"
-    assert "backbone runs in fp32: this CPU has no native bf16" in notes
+    assert notes == (
+        "backbone, rpn_head, box_head, box_pool in fp32 instead of bf16, which this CPU does not have natively",
+    )
+    with_masks = fit_plan(Plan.uniform("inductor", "bf16"), found, masks=True)[1][0]
+    assert with_masks.startswith("backbone, rpn_head, box_head, mask_head, box_pool, mask_pool in fp32")
+
+
+def test_int8_without_vnni_says_so():
+    """It keeps a bit of every activation unused, and computes in smaller steps."""
+    without = Capability(bf16=False, vnni=False, amx=False, avx512=False)
+    pool = "box_pool in fp32 instead of bf16, which this CPU does not have natively"
+    assert fit_plan(INT8, without)[1] == ("int8 without VNNI (7-bit activations)", pool)
+    assert fit_plan(INT8, replace(without, vnni=True))[1] == (pool,)
+    assert fit_plan(INT8, replace(without, vnni=True, bf16=True))[1] == fit_plan(Plan(), without)[1] == ()
