@@ -24,7 +24,7 @@ EVERY = (
     "bf16",
     "static_int8",
     "mixed_int8",
-    "mixed_int8_nms60_top192",
+    "mixed_int8_nms60_top384",
 )
 ONE_STAGE = ("fp32", "torchscript_fp32")
 PINNED = {

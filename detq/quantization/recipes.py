@@ -144,9 +144,9 @@ RECIPES: tuple[RecipeSpec, ...] = (
     _staged("static_int8", INT8, "every dense stage compiled, in calibrated int8"),
     _staged("mixed_int8", _MIXED, "int8 where accuracy allows, bfloat16 elsewhere: the default advice", chosen=True),
     _staged(
-        "mixed_int8_nms60_top192",
-        replace(_MIXED, overlap=0.6, proposals=192),
-        "mixed_int8 with the 192 best proposals that overlap by less than 0.6: fewer for the box head to judge",
+        "mixed_int8_nms60_top384",
+        replace(_MIXED, overlap=0.6, proposals=384),
+        "mixed_int8 with the 384 best proposals that overlap by less than 0.6: fewer for the box head to judge",
         chosen=True,
     ),
 )

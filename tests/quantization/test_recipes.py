@@ -20,7 +20,7 @@ def test_the_names_of_the_recipes_are_pinned():
         "bf16",
         "static_int8",
         "mixed_int8",
-        "mixed_int8_nms60_top192",
+        "mixed_int8_nms60_top384",
     ]
     assert not any("-" in spec.name for spec in RECIPES)
 
