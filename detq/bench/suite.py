@@ -103,7 +103,7 @@ class Suite:
         dataset = open_images(self._settings)
         images = min(self._settings.images, len(dataset))
         self._progress.begin(f"building {model}: {', '.join(recipes)}")
-        with pinned_threads(self._settings.threads):
+        with pinned_threads(self._settings.threads, keep_memory=True):
             predictors = self._predictors(model, recipes, dataset)
             dataset.masks = getattr(predictors[REFERENCE], "has_masks", False) and dataset.has_masks
             recorded = self._record(dataset, images, predictors)

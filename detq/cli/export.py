@@ -90,7 +90,7 @@ def export_command(
     _refuse_needless(writer, given)
     if "say" in writer.options:
         given["say"] = lambda sentence: typer.echo(sentence, err=True)
-    with pinned_threads(choose_threads(threads)):
+    with pinned_threads(choose_threads(threads), keep_memory=True):
         made = writer.resolve_writer()(
             chosen,
             out,

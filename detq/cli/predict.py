@@ -79,7 +79,7 @@ def predict_command(
     choice = calibration_of(calibration, calibration_images, calibration_seed, observer, default=seed)
     outputs = name_outputs(images, out)
     _check_files(outputs, out, overwrite=overwrite)
-    with pinned_threads(choose_threads(threads)):
+    with pinned_threads(choose_threads(threads), keep_memory=True):
         from detq.predictor import build_predictor
 
         if artifact is not None:

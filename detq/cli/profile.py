@@ -89,8 +89,8 @@ def profile_command(
     Random weights time a model that you have no weights for (`--weights random`); the number of proposals and
     detections, on which time depends, is in the table: look whether it is realistic.
     """
-    from detq.errors import OutputError
     from detq.cli.progress import progress_for
+    from detq.errors import OutputError
     from detq.measure.threads import choose_threads, pinned_threads
 
     chosen = _variants(variants, model)

@@ -35,7 +35,7 @@ def quantize_command(
     from detq.measure.threads import choose_threads, pinned_threads
 
     refuse_existing(out, overwrite=overwrite)
-    with pinned_threads(choose_threads(threads)):
+    with pinned_threads(choose_threads(threads), keep_memory=True):
         from detq.torchscript.convert_file import quantize_file
 
         made = quantize_file(model, out, image_to_check_with(image))

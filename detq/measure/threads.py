@@ -46,7 +46,7 @@ def choose_threads(asked: int | None) -> int:
 
 
 @contextlib.contextmanager
-def pinned_threads(threads: int, *, keep_memory: bool = True) -> Iterator[None]:
+def pinned_threads(threads: int, *, keep_memory: bool = False) -> Iterator[None]:
     """Let torch's operators use `threads` threads inside the block; the number before it is restored.
 
     Inter-operator threads stay as they are: torch can set them once in a process, and eager detectors do not use them.

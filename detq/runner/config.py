@@ -44,8 +44,8 @@ class RunConfig:
         report_class: the class of the report's metrics; see `detq.metrics.evaluate.choose_report_class`.
         artifacts: files of whole models, each one more variant of the same model and weights.
         image_sizes: (height, width) of images that compiled stages get ready for before anything is timed.
-        system_allocator: do not keep freed memory, see `detq.measure.allocator`. A process that has begun to, for another
-            run, goes on doing so.
+        system_allocator: do not keep freed memory, see `detq.measure.allocator`. A process that has begun to, for
+            another run, goes on doing so.
     """
 
     data: str

@@ -95,7 +95,7 @@ class Opened:
             **more,
         }
         self.folder.claim(settings)
-        with self.folder.locked(), pinned_threads(self.config.threads):
+        with self.folder.locked(), pinned_threads(self.config.threads, keep_memory=True):
             yield settings
 
 

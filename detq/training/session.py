@@ -61,7 +61,7 @@ def train(config: TrainConfig, progress: TrainProgress | None = None) -> dict[st
     if spec.has_masks:
         _check_masks(sources, spec)
     compute = choose_compute(config.precision)
-    with pinned_threads(config.threads):
+    with pinned_threads(config.threads, keep_memory=True):
         start = load_start(config, spec, classes)
         _limit_rois(start.module, config)
         freeze(start.module, config)

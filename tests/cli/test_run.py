@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -118,6 +119,22 @@ def test_wrong_options_are_refused_before_anything_is_loaded(noises, monkeypatch
     assert not (noises.parent / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "allocator"), [([], "freed memory kept"), (["--system-allocator"], "system allocator")]
+)
+def test_a_run_says_whether_freed_memory_was_kept(noises, options, allocator):
+    """It is, unless somebody asks for the C library's own way; both decide how fast fp32 is."""
+    arguments = ("--data", "noises", "--model", MODEL, "--variants", "fp32", "--weights", "random", "--limit", "1")
+    run = _start("run", *arguments, "--no-memory", "--threads", "1", "--out", "out", *options, cwd=noises.parent)
+    stdout, stderr = run.communicate(timeout=240)
+    assert run.returncode == 0, stderr
+    result = json.loads((noises.parent / "out" / "metrics.json").read_text(encoding="utf-8"))
+    assert result["environment"]["allocator"] == (
+        allocator if platform.libc_ver()[0] == "glibc" else "system allocator"
+    )
+    assert f", {result['environment']['allocator']}, torch " in stdout
+
+
 def test_a_folder_with_other_files_is_refused(noises, monkeypatch):
     """Nothing of the user's is overwritten."""
     monkeypatch.chdir(noises.parent)
@@ -153,14 +170,13 @@ def test_list_does_not_load_torch():
 
 def test_env_says_what_a_bug_report_needs_and_no_host_name():
     """Versions, cores, instruction sets; nothing that names the machine."""
-    import platform
-
     done = CliRunner().invoke(app, ["env", "--json", "--threads", "1"])
     found = json.loads(done.stdout)
     assert found["threads"] == 1
     assert set(found["versions"]) >= {"python", "torch", "torchvision", "numpy", "detq"}
     assert found["cpu"]["cores"] >= 1
     assert found["quantized_engines"]
+    assert found["allocator"] == ("freed memory kept" if platform.libc_ver()[0] == "glibc" else "system allocator")
     assert platform.node() not in done.stdout
     assert found["machine_class"] in CliRunner().invoke(app, ["env", "--threads", "1"]).stdout
 

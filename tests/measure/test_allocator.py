@@ -33,7 +33,11 @@ PAGES = 5 * (107 << 20) // 4096
 
 def faults(*arguments: str, **variables: str) -> tuple[int, bool]:
     done = subprocess.run(
-        [sys.executable, "-c", FAULTS, *arguments], env=os.environ | variables, capture_output=True, text=True, check=True
+        [sys.executable, "-c", FAULTS, *arguments],
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     pages, kept = done.stdout.split()
     return int(pages), kept == "True"

@@ -112,6 +112,13 @@ def test_the_limits_are_measured_for_each_number_of_threads(profile):
     assert found.of_limit == pytest.approx(found.gmacs_per_s / limits["fp32"])
 
 
+def test_progress_counts_the_images_of_all_passes(predictors, noise):
+    """A second number of threads goes on where the first ended, so that the bar never runs backwards."""
+    done = []
+    profile_variants(dict([*predictors.items()][1:]), [noise, noise], threads=[1, 1], step=done.append)
+    assert done == [1, 2, 3, 4]
+
+
 def test_watching_leaves_no_trace(predictors):
     """Hooks and wrapped steps are gone when the block ends, so that later timings are not disturbed."""
     for predictor in predictors.values():

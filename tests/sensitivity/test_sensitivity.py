@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -297,6 +298,37 @@ def test_calibration_sets_are_judged_on_the_layers_that_static_int8_runs():
         "box_head": ("head.fc6",),
     }
     assert _static_int8(layers) == {"backbone": ("body.body.10.block.0.0",), "box_head": ("head.fc6",)}
+
+
+@needs_torchao
+def test_a_study_without_blocks_tries_stages_alone_and_corrects_the_biases_of_what_it_quantizes(workplace):
+    """As static_int8 does: on the calibration images every layer's mean output is that of the float stage."""
+    from detq.engine.bias import channel_means
+    from detq.engine.calibration import CalibrationChoice
+    from detq.sensitivity.experiment import SensitivityConfig, study_sensitivity
+    from detq.sensitivity.session import open_study
+    from detq.sensitivity.study import Study
+
+    pytest.importorskip("matplotlib")
+    config = SensitivityConfig(
+        data="valid",
+        out=workplace / "stages",
+        model="smallest:build",
+        calibration=CalibrationChoice("train", 3),
+        limit=1,
+        stages_only=True,
+        times=False,
+    )
+    found = study_sensitivity(config, Progress())[0].found
+    stages = ("backbone", "rpn_head", "box_head")
+    assert set(found) == {"none", "all", *(f"{kind}:{stage}" for kind in ("only", "but") for stage in stages)}
+    opened = open_study(replace(config, resume=True), [config.calibration], "detq sensitivity", "detq-study-settings/2")
+    study = Study(opened.loaded, opened.calibrations[0], opened.view, Progress().say)
+    with torch.no_grad():
+        for stage, one in study._stages.items():
+            means = channel_means(study._quantized(stage, study.layers[stage]).graph, one.observed.images)
+            for name, expected in one.means.items():
+                assert torch.allclose(means[name], expected, atol=1e-4 * float(expected.abs().max() + 1)), (stage, name)
 
 
 @needs_torchao

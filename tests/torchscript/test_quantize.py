@@ -146,6 +146,7 @@ def test_a_detectron2_export_is_quantized_from_file_to_file(exported, tmp_path, 
     assert result["layers"] == ["model.head"]
     assert 0 < result["proof"]["share"] <= 1
     assert result["detections"]["before"] == result["detections"]["after"] > 0
+    assert result["bytes"] == {"before": source.stat().st_size, "after": out.stat().st_size}
     content = read_script(out)
     assert content.extra == {"mine.txt": b"kept"}
     assert content.metadata["recipe"] == "torchscript_dynamic_int8"
