@@ -87,7 +87,11 @@ class Suite:
             variant = find_variant(variant_id)
             mine = [item for item in map(find_variant, selected) if item.model == variant.model]
             recipes = dict.fromkeys([REFERENCE, *(item.recipe for item in mine), variant.recipe])
-            self._results |= self._measure(variant.model, list(recipes))
+            try:
+                self._results |= self._measure(variant.model, list(recipes))
+            except Exception as error:  # noqa: BLE001  # raised below, for each of the tests
+                # What took minutes and failed is not tried again for each of the model's tests.
+                self._failures |= {Variant(variant.model, recipe).id: error for recipe in recipes}
         if variant_id in self._failures:
             raise self._failures[variant_id]
         return self._results[variant_id]
@@ -142,7 +146,7 @@ class Suite:
                     calibration=settings.calibration,
                     say=self._progress.say,
                 )
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  # raised below, for each of the tests
                 if recipe == REFERENCE:
                     raise
                 # Its own tests raise it; what else the model has can be measured.

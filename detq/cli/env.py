@@ -47,7 +47,7 @@ def _lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         f"{cpu['name']} ({cpu['vendor']}, family {cpu['family']}, model {cpu['model']}, stepping {cpu['stepping']})",
     )
     yield "instruction sets", " ".join(cpu["isa"]) or "unknown"
-    yield "torch uses", in_use["torch"]
+    yield "torch uses", ", ".join(in_use[name] for name in ("torch", "int8", "bf16"))
     yield "overrides", " ".join(f"{name}={value}" for name, value in in_use["overrides"].items()) or "none"
     yield "cores", f"{cpu['cores']} (that this process may use)"
     yield "threads", str(found["threads"])

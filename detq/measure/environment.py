@@ -82,12 +82,16 @@ def environment(threads: int) -> dict[str, Any]:
     """Return what a figure measured with `threads` threads depends on, ready for JSON."""
     import torch
 
-    cpu = _cpu(CPUINFO)
+    from detq.engine.capability import capability
+
+    cpu, found = _cpu(CPUINFO), capability()
     onednn = re.search(r"MKL-DNN v([\d.]+)", torch.__config__.show())
     return {
         "cpu": cpu | {"cores": available_cores()},
         "isa_in_use": {
             "torch": str(torch.backends.cpu.get_cpu_capability()),
+            "int8": found.describe(),
+            "bf16": "native bf16" if found.bf16 else "no native bf16",
             "overrides": isa_overrides(),
         },
         "threads": threads,

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from detq.quantization.proof import serialized_bytes
+from detq.quantization.scripted import quiet_torchscript
 
 __all__ = ["file_bytes"]
 
@@ -29,6 +30,7 @@ def file_bytes(module: nn.Module) -> int:
     script = getattr(getattr(module, "_frozen", None), "module", module)  # of a `FrozenDetector`
     if isinstance(script, torch.jit.ScriptModule):
         stream = io.BytesIO()
-        torch.jit.save(script, stream)
+        with quiet_torchscript():
+            torch.jit.save(script, stream)
         return stream.getbuffer().nbytes
     return serialized_bytes(module)

@@ -155,10 +155,11 @@ def context_lines(result: RunResult) -> Iterator[str]:
 def _environment_line(result: RunResult) -> str:
     cpu, versions = result.environment.get("cpu", {}), result.environment.get("versions", {})
     in_use = result.environment.get("isa_in_use", {})
-    isa = [str(in_use.get("torch", "")), *(f"{name}={value}" for name, value in in_use.get("overrides", {}).items())]
+    overrides = " ".join(f"{name}={value}" for name, value in in_use.get("overrides", {}).items())
     parts = [
         f"{cpu.get('name', 'unknown CPU')} ({cpu.get('vendor')} {cpu.get('family')}/{cpu.get('model')})",
-        " ".join(filter(None, isa)),
+        *(in_use.get(name) for name in ("torch", "int8", "bf16")),
+        overrides,
         f"{result.threads} of {cpu.get('cores', '?')} cores",
         result.environment.get("allocator"),
         *(f"{name} {versions[name]}" for name in ("torch", "torchvision", "python", "detq") if name in versions),
