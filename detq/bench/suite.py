@@ -146,7 +146,7 @@ class Suite:
                     calibration=settings.calibration,
                     say=self._progress.say,
                 )
-            except Exception as error:  # noqa: BLE001  # raised below, for each of the tests
+            except Exception as error:
                 if recipe == REFERENCE:
                     raise
                 # Its own tests raise it; what else the model has can be measured.
