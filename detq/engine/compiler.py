@@ -66,14 +66,14 @@ def _aligning_compiler() -> Path:
     backbones took 10 % more time, and box heads up to 56 %. The script stays in the cache: inductor remembers by a
     compiler's path what it can do.
     """
-    compiler = _compiler()
-    folder = cache_folder() / "compiler" / key_of(header=_ALIGNED, compiler=compiler)
-    header, script = folder / "aligned.h", folder / "g++"
+    command = f'#!/bin/sh\nexec "{_compiler()}" -include "$(dirname "$0")/aligned.h" "$@"\n'
+    folder = cache_folder() / "compiler" / key_of(header=_ALIGNED, command=command)
+    script = folder / "g++"
     if not script.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(header, _ALIGNED)
+        write_text(folder / "aligned.h", _ALIGNED)
         half = folder / f"{os.getpid()}"  # a file that is executable from its first moment on
-        half.write_text(f'#!/bin/sh\nexec "{compiler}" -include "{header}" "$@"\n', encoding="utf-8")
+        half.write_text(command, encoding="utf-8")
         half.chmod(0o700)
         half.replace(script)
     return script
