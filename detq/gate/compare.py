@@ -112,12 +112,12 @@ def _accuracy(now: Entry, before: Entry, images: int, tolerances: Tolerances, re
     found = []
     for name in APS:
         pair = now.aps[name], before.aps[name]
-        if pair[0] and pair[1]:
-            found.append(_average_precision(name, pair, now.variant, images, tolerances))
-        elif pair[1]:
+        if pair[1] and not pair[0]:
             found.append(_gone(name, now, record))
-        elif pair[0]:
+        elif pair[0] and not pair[1]:
             found.append(_new("accuracy", name, now, record))
+        elif pair[0] or name == "AP":  # without AP on both sides that is said too
+            found.append(_average_precision(name, pair, now.variant, images, tolerances))
     found += _kept(now, before, images, tolerances, record)
     for name, values in before.metrics.items():
         if name not in now.metrics:

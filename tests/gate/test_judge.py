@@ -70,6 +70,12 @@ def test_each_figure_that_is_worse_beyond_tolerance_fails_by_itself(make, change
     assert failing(outcome) == {(kind, name, Verdict.REGRESSION)}
 
 
+def test_ap_that_neither_run_has_is_said_not_to_be_judged(make):
+    """Images without objects have none; silence would look like a pass."""
+    outcome = run_gate(make, [make.entry(ap_first={})], [make.entry(ap_first={})])
+    assert [item.verdict for item in outcome.evidence if item.name == "AP"] == [Verdict.INCONCLUSIVE]
+
+
 @pytest.mark.parametrize("name", ["AP50", "mask AP", "mask AP50", "fp32 detections kept"])
 def test_accuracy_that_is_no_longer_judged_is_missing(make, name):
     """It would be the way around the gate."""
@@ -90,7 +96,8 @@ def test_what_an_older_baseline_does_not_have_is_inconclusive_and_what_this_plat
     assert all("is not in the baseline" in detail and RECORD in detail for detail in open_ones.values())
     here = make.entry(**{key: value for key, value in WHOLE.items() if not key.endswith("_bytes")})
     found = run_gate(make, [here], [make.entry(**WHOLE)]).evidence
-    assert [item.detail for item in found if item.name == "peak"] == ["this platform does not say"]
+    peak = next(item for item in found if item.name == "peak")
+    assert (peak.verdict, peak.detail) == (Verdict.INCONCLUSIVE, "this platform does not say")
     assert not [item for item in found if item.verdict.fails]
 
 
