@@ -255,15 +255,11 @@ def _ap_first(
 
 def _kept(recorded: Recorded, recipe: str) -> dict[str, list[int]]:
     """Return how many objects fp32 found in each image, and how many of them this recipe did too."""
-    from detq.metrics.agreement import agreement
+    from detq.metrics.agreement import kept_by_image
     from detq.quantization.recipes import REFERENCE
 
-    pairs = zip(recorded.detections[REFERENCE], recorded.detections[recipe], strict=True)
-    found = [agreement([before], [after]) for before, after in pairs]
-    return {
-        "reference_found": [one.reference_detections for one in found],
-        "reference_kept": [one.matched for one in found],
-    }
+    found, kept = kept_by_image(recorded.detections[REFERENCE], recorded.detections[recipe])
+    return {"reference_found": found, "reference_kept": kept}
 
 
 def _per_image(recorded: Recorded, recipe: str, report_class: str | None) -> dict[str, list[float]]:

@@ -12,7 +12,7 @@ from detq.gate.evidence import KEPT, Evidence, Verdict
 from detq.gate.ratio import widen_to
 from detq.gate.tolerances import Tolerances
 from detq.gate.trial import Trial
-from detq.metrics.agreement import agreement
+from detq.metrics.agreement import kept_by_image
 from detq.metrics.bootstrap import Interval, draw_weights, paired_difference, percentile_interval
 from detq.metrics.coco import paired_ap_difference
 from detq.metrics.evaluate import choose_report_class
@@ -126,13 +126,9 @@ def _report(trial: Trial, labelled: Labelled, alpha: float, tolerance: float) ->
 
 def _kept(trial: Trial, reference: Sequence[Detections], alpha: float, tolerance: float) -> Evidence | None:
     """Compare the shares of the base's fp32 detections that the two sides find; None where there are none at all."""
-    sides = (trial.base, trial.head, trial.control)
-    counts = [
-        [agreement([before], [after]).matched for before, after in zip(reference, side.detections, strict=True)]
-        for side in sides
-    ]
-    base, head, control = (np.asarray(values, np.float64) for values in counts)
-    total = np.asarray([int((found.scores >= 0.7).sum()) for found in reference], np.float64)
+    counted = [kept_by_image(reference, side.detections) for side in (trial.base, trial.head, trial.control)]
+    base, head, control = (np.asarray(kept, np.float64) for _, kept in counted)
+    total = np.asarray(counted[0][0], np.float64)
     if not total.sum():
         return None
     draws = [

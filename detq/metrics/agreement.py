@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from detq.metrics.matching import match_image
 from detq.types import Detections, GroundTruth
 
-__all__ = ["Agreement", "agreement"]
+__all__ = ["Agreement", "agreement", "kept_by_image"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,3 +94,14 @@ def agreement(
         max_absolute_score_shift=float(np.max(np.abs(shifts))) if shifts else None,
         per_image=np.asarray(differences, np.float64),
     )
+
+
+def kept_by_image(
+    reference: Sequence[Detections], candidate: Sequence[Detections], *, score: float = 0.7, iou: float = 0.5
+) -> tuple[list[int], list[int]]:
+    """Return for each image how many detections the reference has, and how many of them the candidate has too.
+
+    Args as in `agreement`.
+    """
+    found = [agreement([one], [other], score=score, iou=iou) for one, other in zip(reference, candidate, strict=True)]
+    return [one.reference_detections for one in found], [one.matched for one in found]
