@@ -1,9 +1,9 @@
-"""Keeping the memory that was freed: whether a process does so decides how fast eager torch is, by up to a third.
+"""Keeping the memory that was freed: whether a process does so decides how fast eager torch is.
 
 glibc gives large blocks back to the system as soon as they are freed, and the next image takes them anew: page by page,
-zeroed, in the kernel. Feature maps are such blocks, so that an eager fp32 Faster R-CNN at 800 pixels spends a quarter
-of its time there; and whether smaller blocks go back depends on what happens to lie above them, so that one process is
-several percent slower than the next with the same code. See `man 3 mallopt`.
+zeroed, in the kernel. Feature maps are such blocks. Whether smaller ones go back depends on what happens to lie above
+them, so that one process is several percent slower than the next with the same code. `benchmarks/allocator_study.py`
+measures both; see `man 3 mallopt`.
 """
 
 from __future__ import annotations
