@@ -111,8 +111,7 @@ class Artifact:
             raise ArtifactError(f"{path}: {missing[0]} is missing in it; export it again")
         if reason := unmet(self.manifest.requires, here()):
             raise ArtifactError(
-                f"{path} cannot run here: {reason}; export it again on such a machine, from "
-                f"{self.manifest.rebuild_needs()}"
+                f"{path} cannot run here: {reason}; export it again here, from {self.manifest.rebuild_needs()}"
             )
 
     def build(self, say: Say) -> StagedDetector:

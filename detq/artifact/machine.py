@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import platform
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from detq.machine import cpu_fields, cpu_flags, public_version, version_of
+from detq.machine import cpu_fields, cpu_flags, isa_overrides, public_version, version_of
 
 __all__ = ["Requirements", "here", "unmet"]
 
@@ -28,6 +28,8 @@ class Requirements:
         machine: architecture, "x86_64".
         system: "Linux".
         flags: instructions, sorted, by their names in `/proc/cpuinfo`; empty where there is no such file.
+        uses: what torch's libraries compute with, sorted: fields of `detq.engine.capability.Capability`. Environment
+            variables can forbid what the CPU has. Empty in files of a detq that did not keep it.
     """
 
     torch: str
@@ -35,13 +37,17 @@ class Requirements:
     machine: str
     system: str
     flags: tuple[str, ...]
+    uses: tuple[str, ...] = ()
 
 
 def here() -> Requirements:
-    """Return this machine."""
+    """Return this machine, as this process may use it."""
+    from detq.engine.capability import capability  # imports torch, which reading a manifest does not need
+
     torch, torchvision = (public_version(version_of(name)) for name in ("torch", "torchvision"))
     flags = tuple(sorted(flag for flag in cpu_flags(cpu_fields()) if _INSTRUCTIONS.match(flag)))
-    return Requirements(torch, torchvision, platform.machine(), platform.system(), flags)
+    uses = tuple(sorted(name for name, has in asdict(capability()).items() if has))
+    return Requirements(torch, torchvision, platform.machine(), platform.system(), flags, uses)
 
 
 def unmet(needed: Requirements, found: Requirements) -> str | None:
@@ -57,4 +63,10 @@ def unmet(needed: Requirements, found: Requirements) -> str | None:
     if lacking:
         more = f" and {len(lacking) - 6} more" if len(lacking) > 6 else ""
         return f"it needs instructions that this CPU lacks ({', '.join(lacking[:6])}{more})"
+    if forbidden := ", ".join(sorted(set(needed.uses) - set(found.uses))):
+        # Layers in bf16 would fail, and those in int8 saturate, silently, where VNNI was counted on.
+        setting = ", ".join(f"{name}={value}" for name, value in isa_overrides().items())
+        return (
+            f"it computes with {forbidden}, {f'forbidden by {setting} (unset that)' if setting else 'unknown to torch'}"
+        )
     return None

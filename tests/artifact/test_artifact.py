@@ -143,6 +143,20 @@ def test_a_file_that_cannot_run_says_why(artifact, change, sentence):
     assert sentence in str(error.value)
 
 
+@pytest.mark.skipif("bf16" not in here().uses, reason="nothing is forbidden to who has nothing")
+def test_a_file_that_needs_what_is_forbidden_here_does_not_run(artifact, monkeypatch):
+    """bf16 would end in torch's own words; int8 that counts on VNNI would saturate, and nobody would notice."""
+    assert set(manifest_of(artifact).requires.uses) == set(here().uses)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    with pytest.raises(ArtifactError) as error:
+        detq.load(artifact)
+    assert "bf16, vnni, forbidden by ONEDNN_MAX_CPU_ISA=AVX2 (unset that); export it again here, from" in str(
+        error.value
+    )
+    rewrite(artifact, lambda content: content["requires"].update(uses=[]))  # nothing to forbid: made without them
+    assert detq.load(artifact).classes == ("car", "bus")
+
+
 @pytest.mark.parametrize("change", [add_flag, older_torch])
 def test_who_must_export_again_hears_from_what(artifact, change, calibration):
     """The weights and the calibration images, by their digests."""
