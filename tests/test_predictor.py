@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from torchvision.transforms.functional import to_tensor
 
 from detq.errors import QuantizationError, UnknownNameError
 from detq.predictor import as_detections, build_predictor
+from detq.quantization import recipes
+from detq.quantization.plan import Plan, StageRule
 from detq.tensors import as_tensor
 from detq.variants import Variant
 
@@ -130,6 +133,18 @@ def test_an_image_without_proposals_is_passed_over_for_the_proof(shared):
     with pytest.raises(QuantizationError, match="shows objects"):
         build(prove_on=empty)
     assert build(prove_on=[empty, photo]).proof.share > 0
+
+
+def test_building_says_what_the_recipe_loses_on_this_cpu(monkeypatch):
+    """A CPU without bf16 runs in fp32 what was asked for in bf16; nobody should take its time for the other's."""
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    plan = Plan(box_pool=StageRule("eager", "bf16"))
+    lossy = replace(recipes.find_recipe("channels_last_fp32"), name="lossy", plan=plan)
+    monkeypatch.setattr(recipes, "_BY_NAME", {"lossy": lossy})
+    said: list[str] = []
+    made = build_predictor(Variant("tests.artifact.tiny:build", "lossy"), say=said.append)
+    assert made.notes == ("box_pool in fp32 instead of bf16, which this CPU does not have natively",)
+    assert said == [f"lossy: {made.notes[0]}"]
 
 
 def test_an_unknown_variant_is_named():

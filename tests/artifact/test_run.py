@@ -38,7 +38,11 @@ def run(*arguments):
 
 @pytest.mark.usefixtures("photos")
 def test_a_file_is_one_more_variant_and_starts_without_a_compiler(artifact, monkeypatch, tmp_path):
-    """Beside fp32 of its own model, which nobody has to name; named after its recipe; proved, and in every file."""
+    """Beside fp32 of its own model, which nobody has to name; named after its recipe; proved, and in every file.
+
+    What its recipe lost where it was made is said too.
+    """
+    rewrite(artifact, lambda content: content.update(notes=["box_pool in fp32 instead of bf16"]))
     monkeypatch.setenv("DETQ_CACHE", str(tmp_path / "empty"))
     with no_compiler(monkeypatch, tmp_path):
         done = run("--artifact", artifact, "--image-size", "160x120", "--score", "0")
@@ -50,7 +54,10 @@ def test_a_file_is_one_more_variant_and_starts_without_a_compiler(artifact, monk
     assert found["proof"]["share"] > 0.9
     assert found["agreement"]["share_matched"] > 0.5
     assert result["artifacts"]["mixed_int8"].startswith(f"the file tiny.detq, {MODEL}-mixed_int8 (SHA-256 ")
-    assert "mixed_int8 is the file tiny.detq" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert found["notes"] == ["box_pool in fp32 instead of bf16"]
+    report = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert "mixed_int8 is the file tiny.detq" in report
+    assert "mixed_int8: box_pool in fp32 instead of bf16." in report
     assert (tmp_path / "out" / "coco" / "mixed_int8.json").is_file()
     assert not (tmp_path / "empty").exists()
     assert json.loads((tmp_path / "out" / "run.json").read_text())["settings"]["image_sizes"] == [[120, 160]]

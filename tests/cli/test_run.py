@@ -178,7 +178,14 @@ def test_env_says_what_a_bug_report_needs_and_no_host_name():
     assert found["quantized_engines"]
     assert found["allocator"] == ("freed memory kept" if platform.libc_ver()[0] == "glibc" else "system allocator")
     assert platform.node() not in done.stdout
-    assert found["machine_class"] in CliRunner().invoke(app, ["env", "--threads", "1"]).stdout
+    text = CliRunner().invoke(app, ["env", "--threads", "1"]).stdout
+    shown = dict(re.split(r" {2,}", line, maxsplit=1) for line in text.splitlines())
+    in_use = found["isa_in_use"]
+    assert shown["machine class"] == found["machine_class"]
+    assert shown["allocator"] == found["allocator"]
+    assert shown["torch uses"] == f"{in_use['torch']}, {in_use['int8']}, {in_use['bf16']}"
+    assert shown["threads"] == "1"
+    assert found["versions"].items() <= shown.items()
 
 
 def test_predict_writes_a_picture_and_a_json_for_each_image(noises, monkeypatch):

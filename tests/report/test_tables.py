@@ -69,6 +69,16 @@ def test_agreement_shows_shares_iou_and_shift(make_result, agreeing):
     assert row == ("dynamic_int8", "99.10%", "99.00%", "0.9700", "+0.0010", "0.0020", "0.0500")
 
 
+def test_what_a_recipe_lost_on_this_cpu_is_said_below_the_tables(make_result):
+    """With the recipe's name: a ratio of bf16 that ran in fp32 is another figure."""
+    result = make_result()
+    lost = replace(result.variants["dynamic_int8"], notes=("int8 without VNNI", "box_pool in fp32"))
+    result = replace(result, variants=result.variants | {"dynamic_int8": lost})
+    lines = ["dynamic_int8: int8 without VNNI.", "dynamic_int8: box_pool in fp32."]
+    assert [line for line in context_lines(result) if line.startswith("dynamic_int8: ")] == lines
+    assert all(line in to_markdown(result) for line in lines)
+
+
 def test_random_weights_show_no_accuracy_anywhere(make_result):
     """No table, no number, and a line that says so."""
     result = make_result(meaningful=False)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import platform
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from detq.errors import DataError, DetqError, OutputError, UnknownNameError
 from detq.results import RunResult
@@ -19,14 +22,15 @@ class Recorder(Progress):
     """Remembers what it is told."""
 
     def __init__(self):
-        self.stages, self.said = {}, []
+        self.stages, self.counted, self.said = {}, {}, []
 
     def begin(self, stage, total, done=0):
-        self.stages[stage] = [total, done]
+        self.stages[stage], self.counted[stage] = [total, done], [done]
         self.now = stage
 
     def step(self, done):
         self.stages[self.now][1] = done
+        self.counted[self.now].append(done)
 
     def say(self, text):
         self.said.append(text)
@@ -126,6 +130,44 @@ def test_resuming_other_data_is_refused(squares):
     (squares / "square-0001.txt").write_text("car 1 1 9 9\n", encoding="utf-8")
     with pytest.raises(OutputError, match="data identity was"):
         run_experiment(_config(squares, limit=3, resume=True))
+
+
+def test_resuming_with_other_weights_of_the_same_name_is_refused(squares):
+    """What counts is the bytes of the file."""
+    state, weights = {"score.weight": torch.ones(1, 64), "score.bias": torch.ones(1)}, squares.parent / "own.pth"
+    torch.save(state, weights)
+    run_experiment(_config(squares, limit=1, weights="own.pth"))
+    torch.save(state | {"score.bias": torch.zeros(1)}, weights)
+    with pytest.raises(OutputError, match="weights sha256 was"):
+        run_experiment(_config(squares, limit=1, weights="own.pth", resume=True))
+
+
+ELSEWHERE = """
+import sys
+from detq.measure.allocator import keeps_freed_memory
+from tiny import Tiny
+
+def build():
+    if "pytest" not in sys.modules:
+        raise RuntimeError(f"freed memory is {'kept' if keeps_freed_memory() else 'given back'} here")
+    return Tiny()
+
+build.classes = ("car",)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has its own policy")
+@pytest.mark.parametrize(("system_allocator", "policy"), [(False, "kept"), (True, "given back")])
+def test_the_peak_is_that_of_a_process_which_treats_freed_memory_as_the_run_does(squares, system_allocator, policy):
+    """This detector cannot be built in a process of its own, and says there what it found."""
+    (squares.parent / "elsewhere.py").write_text(ELSEWHERE, encoding="utf-8")
+    progress = Recorder()
+    how = {"model": "elsewhere:build", "limit": 1, "recipes": ("fp32",), "system_allocator": system_allocator}
+    result = run_experiment(_config(squares, memory=True, **how), progress)
+    sys.modules.pop("elsewhere")
+    (said,) = [said for said in progress.said if said.startswith("No peak memory: ")]
+    assert f"freed memory is {policy} here" in said
+    assert result.variants["fp32"].peak_memory_bytes is None, "the run ends all the same"
 
 
 @pytest.fixture(scope="module")
@@ -242,6 +284,7 @@ def test_a_damaged_image_stops_the_run_which_goes_on_once_it_is_mended(squares):
     result = run_experiment(_config(squares, resume=True), progress)
     assert result.data.images == 40
     assert "Going on after 12 of 40 images." in progress.said
+    assert progress.counted["measuring"] == [*range(12, 41)], "neither from nothing nor beyond the end"
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,13 @@ from detq.engine import static_int8
 from detq.engine.choice import choice_path, chosen_plan, write_choice
 from detq.errors import DetqError, OutputError, WeightsError
 from detq.files import file_sha256
-from detq.quantization.plan import StageRule
+from detq.quantization.plan import Plan, StageRule
 from detq.quantization.recipes import find_recipe
 from detq.runner import Progress
 from detq.sensitivity.choice import BUDGET, choose, further_trials
 from detq.sensitivity.result import Sensitivity
 from detq.sensitivity.trials import Trial, part_of, trials
+from tests.engine.small import small_detector
 
 needs_torchao = pytest.mark.skipif(static_int8.unsupported_reason() is not None, reason="torchao is not installed")
 
@@ -249,6 +250,74 @@ def workplace(tmp_path, monkeypatch):
     sys.modules.pop("smallest", None)
 
 
+class Recorder(Progress):
+    """Remembers how far each stage was when it began, and at each step."""
+
+    def __init__(self):
+        self.counted = {}
+
+    def begin(self, stage, _total, done=0):
+        self.now = self.counted[stage] = [done]
+
+    def step(self, done):
+        self.now.append(done)
+
+
+def _open(out, **changes):
+    """Open a study of the small detector on four images, calibrated on two others."""
+    from detq.engine.calibration import CalibrationChoice
+    from detq.sensitivity.session import StudyConfig, open_study
+
+    choice = CalibrationChoice("train", 2)
+    config = StudyConfig("valid", out, "smallest:build", calibration=choice, **changes)
+    return open_study(config, [choice], "detq sensitivity", "detq-study-settings/2")
+
+
+def test_a_study_belongs_to_the_bytes_of_its_weights_and_pins_its_threads(workplace):
+    """Another file of the same name is another study, and times depend on how many threads take part."""
+    before, weights = torch.get_num_threads(), workplace / "my.pth"
+    torch.save(small_detector().state_dict(), weights)
+    with _open(workplace / "out", weights="my.pth", threads=before + 1).running({}) as settings:
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+    assert settings["weights_sha256"] == file_sha256(weights)
+    torch.save(small_detector(seed=1).state_dict(), weights)
+    other = _open(workplace / "out", weights="my.pth", resume=True)
+    with pytest.raises(OutputError, match="weights sha256 was"), other.running({}):
+        pass
+
+
+def test_the_time_of_a_stage_stands_under_the_precision_that_it_ran_in(workplace, monkeypatch):
+    """And int8 is timed with the blocks kept in floating point that the study chose.
+
+    Compiling and the clock are left out, so that nothing depends on how busy the machine is.
+    """
+    from detq.engine.build import build_staged
+    from detq.sensitivity import times
+
+    plans = {}
+
+    def build(detector, plan, **_how):
+        made = build_staged(detector, Plan())
+        made.plan = plans[plan.rpn_head.precision] = plan
+        return made
+
+    def medians(predictors, images, **_how):
+        assert len(images) == 4
+        milliseconds = {"bf16": 10.0, "int8": 8.0}
+        return {
+            name: {"rpn_head": milliseconds[one.module.plan.rpn_head.precision]} for name, one in predictors.items()
+        }
+
+    monkeypatch.setattr(times, "build_staged", build)
+    monkeypatch.setattr(times, "stage_medians", medians)
+    found = times.stage_times(_open(workplace / "out"), ["body.body.1"], Progress())
+    assert found == {"rpn_head": {"bf16": 10.0, "int8": 8.0}}
+    assert plans["bf16"].int8_stages == ()
+    assert plans["int8"].int8_stages == ("backbone", "rpn_head", "box_head", "mask_head")
+    assert plans["int8"].backbone.keep == ("body.body.1",)
+
+
 @needs_torchao
 def test_a_study_is_resumed_where_it_stopped_and_refused_on_its_own_calibration(workplace):
     """Cut short after some trials, the rest follows and the results are those of an uninterrupted study."""
@@ -275,7 +344,10 @@ def test_a_study_is_resumed_where_it_stopped_and_refused_on_its_own_calibration(
     journal.write_text(journal.read_text(encoding="utf-8")[:200], encoding="utf-8")
     with pytest.raises(OutputError, match="--resume"):
         study_sensitivity(config("whole"), Progress())
-    resumed, _ = study_sensitivity(config("whole", resume=True, times=True, threads=1), Progress())
+    done, progress = len(journal.read_text(encoding="utf-8").splitlines()) - 1, Recorder()
+    resumed, _ = study_sensitivity(config("whole", resume=True, times=True, threads=1), progress)
+    judged = len([name for name in whole.found if "+" not in name])  # what all studies try, two images each
+    assert progress.counted["images of all trials"] == [*range(2 * done, 2 * judged + 1)]
     assert resumed.found == whole.found
     assert whole.settings["images"] == 2
     assert whole.found["none"]["error"] == 0 < whole.found["only:backbone:body.body.0"]["error"]

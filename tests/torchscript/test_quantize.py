@@ -19,6 +19,7 @@ from detq.quantization.frozen import freeze
 from detq.quantization.script_layers import layers_of, nodes_of
 from detq.quantization.scripted import quiet_torchscript, script_detector
 from detq.torchscript import TorchScriptPredictor, quantize, quantize_script, read_script
+from detq.torchscript.convert_file import quantize_file
 
 
 class _Head(nn.Module):
@@ -156,6 +157,16 @@ def test_a_detectron2_export_is_quantized_from_file_to_file(exported, tmp_path, 
     sizes = [one.script.count_weight_bytes() for one in (after, before)]
     assert [result["proof"][name] for name in ("weight_bytes", "fp32_weight_bytes")] == sizes
     np.testing.assert_array_equal(after(bgr).boxes, before(bgr).boxes)
+
+
+def test_what_is_found_is_counted_before_and_after(toys, tmp_path, bgr):
+    """Two objects of three hang on a weight that int8 rounds to nothing, so the new file finds fewer than the old."""
+    old, new, image = tmp_path / "model.ts", tmp_path / "model.int8.ts", np.ascontiguousarray(bgr[:, :, ::-1])
+    with quiet_torchscript():
+        torch.jit.trace(toys.Delicate().eval(), (torch.full((3, 96, 128), 200.0),)).save(str(old))
+    found = quantize_file(old, new, image).found
+    assert found == tuple(len(TorchScriptPredictor(path, input_format="RGB")(image)) for path in (old, new))
+    assert found[0] > found[1] > 0
 
 
 def test_a_refused_file_leaves_nothing_behind(exported, tmp_path):
