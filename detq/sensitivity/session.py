@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from detq.datasets import open_dataset
+from detq.engine.build import unstaged_reason
 from detq.engine.calibration import Calibration, CalibrationChoice, missing
-from detq.errors import DetqError, QuantizationError
+from detq.errors import DetqError, QuantizationError, UnsupportedError
 from detq.files import write_text
 from detq.measure.threads import pinned_threads
 from detq.models.weights import LoadedModel, WeightsSource, load_model, parse_weights
@@ -109,7 +110,8 @@ def open_study(config: StudyConfig, choices: Sequence[CalibrationChoice], comman
         version: of the settings in the folder.
 
     Raises:
-        DetqError: a mistake in the arguments, the data or the weights, or images that calibrate are to be judged.
+        DetqError: a mistake in the arguments, the data or the weights, images that calibrate are to be judged, or a
+            detector without the stages that are studied.
     """
     folder = OutFolder(config.out, "study", config.out / "study.json", version)
     folder.check(resume=config.resume)
@@ -120,6 +122,8 @@ def open_study(config: StudyConfig, choices: Sequence[CalibrationChoice], comman
     calibrations = tuple(choice.draw() for choice in choices)
     data = open_dataset(config.data, class_map=config.class_map)
     loaded = load_model(spec, source, config.classes)
+    if reason := unstaged_reason(loaded.module):
+        raise UnsupportedError(f"--model {config.model}: {command} studies stages in int8; {reason}")
     view = View(data, loaded.classes, labelled=True, limit=config.limit)
     for calibration in calibrations:
         _check_apart(view, calibration)

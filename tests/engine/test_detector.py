@@ -7,8 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detq.datasets.images import read_image
 from detq.engine.build import build_staged
+from detq.predictor import build_predictor
 from detq.quantization.plan import Plan
+from detq.tensors import as_tensor
 from tests.engine.small import small_detector
 
 
@@ -51,6 +54,18 @@ def test_in_eager_fp32_it_finds_what_torchvision_finds(masks, size, seed, limits
     with torch.inference_mode():
         (expected,) = detector([image])
         (found,) = build_staged(detector, Plan())([image])
+    same(found, expected)
+
+
+def test_on_a_real_photo_it_finds_what_torchvision_finds(shared):
+    """The packaged Mask R-CNN, whose boxes are those of the packaged car detector, at half its size to be quick."""
+    detector = build_predictor("maskrcnn_mobilenet_v3_large_fpn-fp32").module
+    detector.transform.min_size = (400,)
+    photo = min((shared / "data/dawn/test").rglob("*.jpg"))
+    image = as_tensor(read_image(photo))
+    with torch.inference_mode():
+        (expected,), (found,) = detector([image]), build_staged(detector, Plan())([image])
+    assert len(expected["boxes"])
     same(found, expected)
 
 

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner
 
+from detq.cli import app
 from detq.engine import static_int8
 from detq.engine.choice import choice_path, chosen_plan, write_choice
-from detq.errors import DetqError, OutputError, WeightsError
+from detq.errors import DetqError, OutputError, UnsupportedError, WeightsError
 from detq.files import file_sha256
 from detq.quantization.plan import Plan, StageRule
 from detq.quantization.recipes import find_recipe
@@ -359,6 +361,17 @@ def test_a_study_is_resumed_where_it_stopped_and_refused_on_its_own_calibration(
     assert "choice" in json.loads((workplace / "whole" / "sensitivity.json").read_text(encoding="utf-8"))
     with pytest.raises(DetqError, match="do not calibrate"):
         study_sensitivity(config("other", calibration=CalibrationChoice("valid", 3)), Progress())
+
+
+@pytest.mark.parametrize("command", ["sensitivity", "calibrate-variance"])
+def test_a_detector_without_proposals_is_refused_with_the_reason(workplace, command):
+    """It has no stages to study; nothing is written."""
+    data = ("--data", "valid", "--calibration", "train", "--out", "none")
+    model = ("--model", "ssdlite320_mobilenet_v3_large", "--weights", "random")
+    done = CliRunner().invoke(app, [command, *data, *model])
+    assert isinstance(done.exception, UnsupportedError)
+    assert "SSD has no rpn and no roi_heads: only two-stage detectors" in str(done.exception)
+    assert not (workplace / "none").exists()
 
 
 def test_calibration_sets_are_judged_on_the_layers_that_static_int8_runs():
