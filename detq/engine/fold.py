@@ -51,9 +51,14 @@ def simplify(module: nn.Module) -> nn.Module:
     return traced
 
 
+def _calls(traced: fx.GraphModule) -> Counter[str]:
+    """Return how often each module is called, by path."""
+    return Counter(str(node.target) for node in traced.graph.nodes if node.op == "call_module")
+
+
 def _fold_norms(traced: fx.GraphModule) -> None:
     modules = dict(traced.named_modules())
-    calls = Counter(str(node.target) for node in traced.graph.nodes if node.op == "call_module")
+    calls = _calls(traced)
     for node in list(traced.graph.nodes):
         norm = modules.get(str(node.target)) if node.op == "call_module" else None
         if not isinstance(norm, _NORMS) or norm.running_mean is None:
@@ -94,7 +99,7 @@ def _unshare(traced: fx.GraphModule) -> None:
 
 def _make_linear(traced: fx.GraphModule) -> None:
     """Make linear layers of the 1x1 convolutions after a global average, through the activations between them."""
-    calls = Counter(str(node.target) for node in traced.graph.nodes if node.op == "call_module")
+    calls = _calls(traced)
     pixels: set[fx.Node] = set()
     for node in list(traced.graph.nodes):
         if node.op != "call_module":

@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from detq.engine.build import build_staged
 from detq.engine.capability import Capability, capability, fit_plan
-from detq.quantization.plan import Plan
+from detq.quantization.plan import Plan, StageRule
 from detq.quantization.recipes import INT8
+from tests.engine.small import small_detector
 
 
 @pytest.mark.parametrize("limit", ["AVX2", "AVX512_CORE", "AVX512_CORE_VNNI", "avx2_vnni"])
@@ -45,3 +47,12 @@ def test_int8_without_vnni_says_so():
     assert fit_plan(INT8, without)[1] == ("int8 without VNNI (7-bit activations)", pool)
     assert fit_plan(INT8, replace(without, vnni=True))[1] == (pool,)
     assert fit_plan(INT8, replace(without, vnni=True, bf16=True))[1] == fit_plan(Plan(), without)[1] == ()
+
+
+def test_a_detector_with_masks_says_what_their_stages_lose(monkeypatch):
+    """One without has nothing to lose there."""
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    plan = Plan(mask_pool=StageRule("eager", "bf16"))
+    lost = ("mask_pool in fp32 instead of bf16, which this CPU does not have natively",)
+    assert build_staged(small_detector(masks=True), plan).notes == lost
+    assert build_staged(small_detector(), plan).notes == ()

@@ -50,6 +50,14 @@ def test_without_it_every_image_takes_its_pages_anew():
     assert pages > 0.5 * PAGES
 
 
+@pytest.mark.parametrize("name", KEEPING)
+def test_one_of_the_variables_alone_is_not_enough(name):
+    """Nothing is said to be kept, and pages are taken anew."""
+    pages, kept = faults(**{name: KEEPING[name]})
+    assert not kept
+    assert pages > 0.5 * PAGES
+
+
 @pytest.mark.parametrize(("arguments", "variables"), [(("keep",), {}), ((), KEEPING)], ids=["told", "variables"])
 def test_kept_memory_is_used_again(arguments, variables):
     """Also blocks above 32 MB, which no threshold keeps from being mapped anew; either way says that it is on."""

@@ -175,6 +175,17 @@ def test_the_command_prints_json_alone(command_line):
     assert found["machine_class"]
 
 
+@pytest.mark.parametrize(("options", "told"), [((), 1), (("--system-allocator",), 0)])
+def test_freed_memory_is_kept_unless_the_option_says_otherwise(command_line, monkeypatch, options, told):
+    """It decides how fast an eager model is. Data that does not exist ends the command before it builds anything."""
+    asked = []
+    monkeypatch.setattr("detq.measure.threads.keep_freed_memory", lambda: asked.append(True))
+    code, said = command_line("profile", "fp32", "--data", "nowhere", "--threads", "1", *options)
+    assert code == 2
+    assert "nowhere does not exist" in said.err
+    assert len(asked) == told
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detq.metrics.agreement import agreement
+from detq.metrics.agreement import agreement, kept_by_image
 from detq.types import Detections
 from tests.metrics.scenes import evaluation
 
@@ -29,6 +29,15 @@ def test_shares_iou_and_score_shift_worked_out_by_hand():
     assert found.score_shift == pytest.approx(-0.15)
     assert found.mean_absolute_score_shift == found.max_absolute_score_shift == pytest.approx(0.15)
     np.testing.assert_allclose(found.per_image, [1 + 2 / 11])
+
+
+def test_what_is_kept_is_counted_for_each_image_at_the_score_and_iou_asked_for():
+    """Of the reference's detections: what the candidate finds beside them is not counted."""
+    reference = [Detections([CAR, FAR], [0.9, 0.6], [0, 0]), Detections.empty(), Detections([CAR], [0.9], [0])]
+    candidate = [Detections([SHIFTED], [0.9], [0]), Detections([CAR, FAR], [0.9, 0.9], [0, 0]), Detections.empty()]
+    assert kept_by_image(reference, candidate) == ([1, 0, 1], [1, 0, 0])
+    assert kept_by_image(reference, candidate, score=0.5) == ([2, 0, 1], [1, 0, 0])
+    assert kept_by_image(reference, candidate, iou=0.9) == ([1, 0, 1], [0, 0, 0])
 
 
 def test_another_class_does_not_agree():

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from detq.errors import DetqError
+from detq.measure.allocator import KEEPING
 from detq.paired.config import GateConfig
 from detq.paired.process import Worker, WorkerError
 from detq.paired.run import run_gate
@@ -68,6 +69,20 @@ def test_a_commit_that_was_not_built_or_dies_says_so(commit):
         (commit / "detq" / "variants.py").write_text("import os\nos.kill(os.getpid(), 9)\n")
         with pytest.raises(WorkerError, match="was killed by signal 9"):
             broken.ask("recipes", model="tiny")
+
+
+@pytest.mark.parametrize("own", [{}, {"MALLOC_MMAP_MAX_": "17"}])
+def test_workers_keep_freed_memory_unless_the_user_says_otherwise(commit, monkeypatch, own):
+    """From their first moment on: processes of the same code differ by several percent without it."""
+    for name in KEEPING:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    text = f"import os\nraise ImportError([os.environ.get(name) for name in {[*KEEPING]}])\n"
+    (commit / "detq" / "variants.py").write_text(text)
+    with worker(commit) as asked, pytest.raises(WorkerError) as caught:
+        asked.ask("recipes", model="tiny")
+    assert str(caught.value) == f"ImportError: {[*(KEEPING | own).values()]}"
 
 
 def commits_checked_out(repository):

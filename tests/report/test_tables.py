@@ -79,6 +79,17 @@ def test_what_a_recipe_lost_on_this_cpu_is_said_below_the_tables(make_result):
     assert all(line in to_markdown(result) for line in lines)
 
 
+def test_the_machine_is_told_with_what_decides_how_fast_it_is(make_result):
+    """Instructions of fp32, int8 and bf16, what forbids some, cores, allocator, versions; what is known of them."""
+    result = make_result()
+    in_use = {"torch": "AVX512", "int8": "int8 with VNNI", "bf16": "no native bf16", "overrides": {"ISA": "X"}}
+    known = {"isa_in_use": in_use, "allocator": "freed memory kept", "versions": {"torch": "2.14.1", "detq": "1.0"}}
+    said = "AVX512, int8 with VNNI, no native bf16, ISA=X, 2 of 2 cores, freed memory kept, torch 2.14.1, detq 1.0."
+    full = replace(result, environment=result.environment | known)
+    assert [f"Machine: A CPU (V 6/1), {said}"] == [line for line in context_lines(full) if line.startswith("Machine: ")]
+    assert "Machine: A CPU (V 6/1), 2 of 2 cores." in context_lines(result)
+
+
 def test_random_weights_show_no_accuracy_anywhere(make_result):
     """No table, no number, and a line that says so."""
     result = make_result(meaningful=False)

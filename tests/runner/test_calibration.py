@@ -1,6 +1,8 @@
-"""What a run says about calibration images, and what it keeps of them."""
+"""What a run says about calibration images, and what it keeps of them and of its other arguments."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 
@@ -61,3 +63,26 @@ def test_the_settings_of_a_run_tell_calibrations_apart(squares, fp32_predictor):
         prepared = Prepared({"fp32": fp32_predictor}, view, {}, "machine", choice.draw())
         found.append(settings_of(RunConfig(data="squares", out=squares, model=MODEL), prepared)["calibration"])
     assert all(one != other for index, one in enumerate(found) for other in found[:index])
+
+
+@pytest.mark.parametrize(
+    ("change", "differs"),
+    [
+        ({"threads": 2}, "threads"),
+        ({"image_sizes": ((48, 64),)}, "image_sizes"),
+        ({"class_map": "car=car"}, "map"),
+        ({"format": "corners"}, "format"),
+        ({"allow_unlabelled": True}, "allow_unlabelled"),
+        ({"unlabelled": True}, "unlabelled"),
+        ({"seed": 1}, "seed"),
+        ({"system_allocator": True}, "allocator"),
+    ],
+)
+def test_the_settings_of_a_run_tell_its_arguments_apart(squares, fp32_predictor, change, differs):
+    """Whatever decides what is measured or read, so that --resume mixes no two runs; the rest may change."""
+    prepared = Prepared(
+        {"fp32": fp32_predictor}, View(open_dataset(squares), ("car",), labelled=True, limit=3), {}, "machine"
+    )
+    config = RunConfig(data="squares", out=squares, model=MODEL)
+    before, now = settings_of(config, prepared), settings_of(replace(config, draw=5, **change), prepared)
+    assert {name for name in before if before[name] != now[name]} == {differs}
