@@ -145,6 +145,9 @@ def context_lines(result: RunResult) -> Iterator[str]:
         yield f"Proposals an image: median {result.proposals.median:.0f} on {result.proposals.images} images."
     for name, variant in result.variants.items():
         yield from (f"{name}: {note}." for note in variant.notes)
+        if variant.proof is not None and variant.proof.int8_macs:
+            shares = ", ".join(f"{stage} {share:.1%}" for stage, share in variant.proof.by_stage.items())
+            yield f"{name} in int8, by stage: {shares}."
     for name, file in result.artifacts.items():
         yield f"{name} is {file}."
     yield f"Weights: {result.weights}. Data: {result.data.name} ({result.data.images} images)."

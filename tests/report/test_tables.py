@@ -90,6 +90,17 @@ def test_the_machine_is_told_with_what_decides_how_fast_it_is(make_result):
     assert "Machine: A CPU (V 6/1), 2 of 2 cores." in context_lines(result)
 
 
+def test_the_int8_share_of_each_stage_stands_below_the_tables(make_result):
+    """Of variants that run something in int8; a stage that fell back has 0 %."""
+    made = make_result()
+    int8 = made.variants["dynamic_int8"]
+    int8 = replace(int8, proof=replace(int8.proof, by_stage={"backbone": 0.0, "box_head": 1.0}))
+    lines = list(context_lines(replace(made, variants=made.variants | {"dynamic_int8": int8})))
+    assert [line for line in lines if "by stage" in line] == [
+        "dynamic_int8 in int8, by stage: backbone 0.0%, box_head 100.0%."
+    ]
+
+
 def test_random_weights_show_no_accuracy_anywhere(make_result):
     """No table, no number, and a line that says so."""
     result = make_result(meaningful=False)
