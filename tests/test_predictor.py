@@ -135,7 +135,7 @@ def test_an_image_without_proposals_is_passed_over_for_the_proof(shared):
     assert build(prove_on=[empty, photo]).proof.share > 0
 
 
-def test_building_says_what_the_recipe_loses_on_this_cpu(monkeypatch):
+def test_building_says_what_the_recipe_loses_on_this_cpu(monkeypatch, command_line, tmp_path):
     """A CPU without bf16 runs in fp32 what was asked for in bf16; nobody should take its time for the other's."""
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     plan = Plan(box_pool=StageRule("eager", "bf16"))
@@ -145,6 +145,11 @@ def test_building_says_what_the_recipe_loses_on_this_cpu(monkeypatch):
     made = build_predictor(Variant("tests.artifact.tiny:build", "lossy"), say=said.append)
     assert made.notes == ("box_pool in fp32 instead of bf16, which this CPU does not have natively",)
     assert said == [f"lossy: {made.notes[0]}"]
+    Image.new("RGB", (64, 48)).save(tmp_path / "dark.png")
+    what = ("--variant", "tests.artifact.tiny:build-lossy", "--out", str(tmp_path), "--threads", "1")
+    code, told = command_line("predict", str(tmp_path / "dark.png"), *what)
+    assert code == 0
+    assert told.err.count(made.notes[0]) == 1
 
 
 def test_an_unknown_variant_is_named():

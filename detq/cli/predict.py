@@ -84,6 +84,8 @@ def predict_command(
 
         if artifact is not None:
             predictor = open_artifact(artifact, names_of(classes))
+            for note in predictor.notes:  # building says it itself
+                typer.echo(f"{note}.", err=True)
         else:
             predictor = build_predictor(
                 chosen,
@@ -93,8 +95,6 @@ def predict_command(
                 calibration=choice,
                 say=lambda sentence: typer.echo(sentence, err=True),
             )
-        for note in predictor.notes:
-            typer.echo(f"{note}.", err=True)
         for height, width in sizes_of(image_size) or ():
             predictor.expect(height, width)
         if not predictor.meaningful:

@@ -296,6 +296,26 @@ def test_a_value_out_of_its_range_is_refused_at_construction(changes):
         RunConfig(data="photos", out=Path("out"), **changes)
 
 
+def test_what_the_run_takes_around_the_model_is_a_share_of_fp32s_inference():
+    """By hand: a session of 10 s in fp32 loaded for 0.3 s and wrote for 0.2 s; metrics took 1 s of 40 images' 20 s.
+
+    A resumed run's session is a part of the run, so each share has its own whole.
+    """
+    from detq.runner.conclude import Session, _overhead
+    from detq.runner.summary import Measurements
+
+    measured = Measurements({"fp32": np.full(40, 500.0)}, {}, {}, {}, {}, metrics_s=1.0)
+    assert _overhead(measured, Session(10.0, 0.3, 0.2)) == {
+        "inference_fp32_s": 20.0,
+        "loading_s": 0.3,
+        "writing_s": 0.2,
+        "metrics_s": 1.0,
+        "share_of_fp32": pytest.approx(0.05 + 0.05),
+    }
+    finished = _overhead(measured, Session(0.0, 0.0, 0.0))
+    assert finished["share_of_fp32"] == pytest.approx(0.05), "nothing was left to measure"
+
+
 def test_memory_does_not_grow_with_images(workplace):
     """After a thousand images not 50 MB more than after a hundred."""
     from detq.measure.memory import resident_bytes

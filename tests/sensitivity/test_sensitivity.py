@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from detq.cli import app
 from detq.engine import static_int8
 from detq.engine.choice import choice_path, chosen_plan, write_choice
-from detq.errors import DetqError, OutputError, UnsupportedError, WeightsError
+from detq.errors import DetqError, OutputError, QuantizationError, UnsupportedError, WeightsError
 from detq.files import file_sha256
 from detq.quantization.plan import Plan, StageRule
 from detq.quantization.recipes import find_recipe
@@ -287,6 +287,17 @@ def test_a_study_belongs_to_the_bytes_of_its_weights_and_pins_its_threads(workpl
     other = _open(workplace / "out", weights="my.pth", resume=True)
     with pytest.raises(OutputError, match="weights sha256 was"), other.running({}):
         pass
+
+
+def test_a_study_of_own_weights_needs_images_to_calibrate_on(workplace):
+    """The rendered frames are the packaged checkpoint's; nothing is written."""
+    from detq.engine.calibration import CalibrationChoice
+    from detq.sensitivity.session import StudyConfig, open_study
+
+    config = StudyConfig("valid", workplace / "out", "smallest:build")
+    with pytest.raises(QuantizationError, match=r"detq sensitivity.*--calibration"):
+        open_study(config, [CalibrationChoice()], "detq sensitivity", "detq-study-settings/2")
+    assert not config.out.exists()
 
 
 def test_the_time_of_a_stage_stands_under_the_precision_that_it_ran_in(workplace, monkeypatch):

@@ -12,11 +12,15 @@ from typer.testing import CliRunner
 
 from detq.cli import app
 from detq.errors import ModelFileError
+from detq.files import file_sha256
 from detq.masks import decode_runs
+from detq.predictor import build_predictor
 from detq.tensors import as_tensor
 from detq.torchscript.artifact import _as_image, _as_torchvision, open_predictor
 from detq.torchscript.export import _compare
 from detq.types import Detections
+from detq.variants import Variant
+from tests.artifact import tiny
 
 
 def _predict(*arguments):
@@ -116,3 +120,14 @@ def test_pixels_and_labels_survive_torchvisions_interface():
         np.testing.assert_array_equal(_as_image((as_tensor(levels) + shift).clamp(0, 1)), levels)
     found = Detections(np.asarray([[0, 0, 2, 2]], np.float32), np.ones(1, np.float32), np.zeros(1, np.int64))
     assert _as_torchvision(found)["labels"].tolist() == [1]
+
+
+def test_a_file_names_the_bytes_of_its_weights(tmp_path):
+    """By which `detq run --artifact` knows that it is compared with its own fp32."""
+    from detq.torchscript.export import _describe
+
+    weights, variant = tmp_path / "own.pth", Variant("tests.artifact.tiny:build", "fp32")
+    torch.save(tiny.build().state_dict(), weights)
+    described = _describe(variant, build_predictor(variant, weights=str(weights)))
+    assert described["weights_sha256"] == file_sha256(weights)
+    assert described["classes"] == ["car", "bus"]

@@ -19,7 +19,6 @@ from detq.quantization.frozen import freeze
 from detq.quantization.script_layers import layers_of, nodes_of
 from detq.quantization.scripted import quiet_torchscript, script_detector
 from detq.torchscript import TorchScriptPredictor, quantize, quantize_script, read_script
-from detq.torchscript.convert_file import quantize_file
 
 
 class _Head(nn.Module):
@@ -164,9 +163,11 @@ def test_what_is_found_is_counted_before_and_after(toys, tmp_path, bgr):
     old, new, image = tmp_path / "model.ts", tmp_path / "model.int8.ts", np.ascontiguousarray(bgr[:, :, ::-1])
     with quiet_torchscript():
         torch.jit.trace(toys.Delicate().eval(), (torch.full((3, 96, 128), 200.0),)).save(str(old))
-    found = quantize_file(old, new, image).found
-    assert found == tuple(len(TorchScriptPredictor(path, input_format="RGB")(image)) for path in (old, new))
-    assert found[0] > found[1] > 0
+    Image.fromarray(image).save(tmp_path / "photo.png")
+    done = _detq("quantize", old, "--out", new, "--image", tmp_path / "photo.png", "--threads", "1", "--json")
+    before, after = (len(TorchScriptPredictor(path, input_format="RGB")(image)) for path in (old, new))
+    assert json.loads(done.stdout)["detections"] == {"before": before, "after": after}
+    assert before > after > 0
 
 
 def test_a_refused_file_leaves_nothing_behind(exported, tmp_path):
