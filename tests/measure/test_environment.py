@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from detq.measure.environment import MachineClass, _cpu, environment, machine_class
+from detq.measure.threads import available_cores
 
 CPUINFO = """processor\t: 0
 vendor_id\t: AuthenticAMD
@@ -128,3 +129,13 @@ def test_every_field_decides_the_id(field):
 def test_what_does_not_change_the_speed_does_not_change_the_class(same):
     """Classes that are too narrow would never have a baseline."""
     assert machine_class(same) == machine_class(ENV)
+
+
+def test_the_instructions_of_int8_and_bf16_are_those_that_this_process_may_use(monkeypatch):
+    """Not those that the CPU has: a variable forbids them, and is named beside what follows from it."""
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    found = environment(1)
+    in_use = {name: found["isa_in_use"][name] for name in ("int8", "bf16")}
+    assert in_use == {"int8": "int8 without VNNI (7-bit activations)", "bf16": "no native bf16"}
+    assert found["isa_in_use"]["overrides"]["ONEDNN_MAX_CPU_ISA"] == "AVX2"
+    assert found["cpu"]["cores"] == available_cores()
