@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import platform
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from detq.engine import cxx
 from detq.machine import cpu_fields, cpu_flags, isa_overrides, version_of
 
 __all__ = ["cache_folder", "key_of", "surroundings", "weights_digest"]
@@ -82,14 +82,8 @@ def _sources() -> str:
 
 
 def _compiler() -> str:
-    try:
-        done = subprocess.run(  # noqa: S603  # the user's own compiler
-            [os.environ.get("CXX", "g++"), "--version"], capture_output=True, text=True, check=False
-        )
-    except OSError:
-        return "none"
     level = os.environ.get("AOT_INDUCTOR_COMPILE_WRAPPER_OPT_LEVEL", "")
-    return f"{done.stdout.partition(chr(10))[0]} {level}".rstrip()
+    return f"{cxx.version()} {level}".rstrip()
 
 
 def _isa() -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
+import shlex
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ import torch.utils._pytree as pytree
 from torch import Tensor, nn
 from torch import _inductor as inductor
 
+from detq.engine import cxx
 from detq.engine.cache import cache_folder, key_of
 from detq.errors import UnsupportedError
 from detq.files import write_text
@@ -48,14 +50,7 @@ def unsupported_reason() -> str | None:
     """Return why nothing can be compiled here, or None if it can."""
     if not hasattr(inductor, "aoti_compile_and_package"):
         return f"torch {torch.__version__} has no ahead-of-time inductor; torch 2.9 or later has"
-    if _compiler() is None:
-        return "compiling needs a C++ compiler: install g++, or set CXX"
-    return None
-
-
-def _compiler() -> str | None:
-    names = (os.environ.get("CXX"), "g++", "clang++")
-    return next((path for name in names if name and (path := shutil.which(name))), None)
+    return cxx.unsupported_reason()
 
 
 def _aligning_compiler() -> Path:
@@ -65,8 +60,12 @@ def _aligning_compiler() -> Path:
     every row of a weight straddles two cache lines. What oneDNN makes of that differs from process to process: bf16
     backbones took 10 % more time, and box heads up to 56 %. The script stays in the cache: inductor remembers by a
     compiler's path what it can do.
+
+    Raises:
+        UnsupportedError: the cache's folder is on a file system that runs nothing.
     """
-    command = f'#!/bin/sh\nexec "{_compiler()}" -include "$(dirname "$0")/aligned.h" "$@"\n'
+    call = shlex.join(cxx.command() or ())
+    command = f'#!/bin/sh\nexec {call} -include "$(dirname "$0")/aligned.h" "$@"\n'
     folder = cache_folder() / "compiler" / key_of(header=_ALIGNED, command=command)
     script = folder / "g++"
     if not script.exists():
@@ -76,6 +75,11 @@ def _aligning_compiler() -> Path:
         half.write_text(command, encoding="utf-8")
         half.chmod(0o700)
         half.replace(script)
+    if not os.access(script, os.X_OK):
+        raise UnsupportedError(
+            f"{folder} is on a file system that runs no programs (noexec), and compiling needs one there: name another "
+            "folder with DETQ_CACHE"
+        )
     return script
 
 
@@ -99,13 +103,22 @@ def compile_exported(program: torch.export.ExportedProgram, path: Path) -> None:
         path: the file to write.
 
     Raises:
-        UnsupportedError: there is no working C++ compiler.
+        UnsupportedError: there is no C++ compiler, it cannot be called, or it failed.
     """
     if reason := unsupported_reason():
         raise UnsupportedError(reason)
     settings = SETTINGS | {"cpp.cxx": (str(_aligning_compiler()),)}
-    with torch.no_grad(), quiet(), inductor.config.patch(settings):
-        inductor.aoti_compile_and_package(program, package_path=str(path))
+    try:
+        with torch.no_grad(), quiet(), inductor.config.patch(settings):
+            inductor.aoti_compile_and_package(program, package_path=str(path))
+    except RuntimeError as error:
+        if not any(words in str(error) for words in ("C++ compile error", "No working C++ compiler")):
+            raise
+        said = next((line for line in str(error).splitlines() if "error:" in line), "it does not say why")
+        raise UnsupportedError(
+            f"the C++ compiler {shlex.join(cxx.command() or ())} failed: {said.strip()}; mend that, or name another "
+            "compiler with CXX"
+        ) from error
 
 
 def load_compiled(path: Path) -> Callable[..., Any]:
@@ -116,8 +129,17 @@ def load_compiled(path: Path) -> Callable[..., Any]:
 
     Raises:
         RuntimeError: it is no package, or a damaged one.
+        UnsupportedError: what is unpacked from it into the folder of temporary files cannot be run there.
     """
-    loader = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, -1)  # noqa: SLF001  # no public name
+    try:
+        loader = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, -1)  # noqa: SLF001  # no public name
+    except RuntimeError as error:
+        if "failed to map segment" not in str(error):
+            raise
+        raise UnsupportedError(
+            f"compiled stages are unpacked into {tempfile.gettempdir()}, which is on a file system that runs no "
+            "programs (noexec): name another folder with TMPDIR"
+        ) from error
     structure = pytree.treespec_loads(loader.get_call_spec()[1])
 
     def run(*inputs: Tensor) -> Any:

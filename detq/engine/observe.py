@@ -1,10 +1,16 @@
-"""One pass of the float detector over the calibration images, with its stages' observed graphs in place."""
+"""One pass of the float detector over the calibration images, with its stages' observed graphs in place.
+
+It runs on one thread, whatever the number that torch is set to: sums in another order differ in the last digit, a
+range by that much rounds some activations to the next level, and a corrected bias then differs in the third digit. So
+the same weights and images give the same graph however many cores there are.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,12 +59,24 @@ class Observed:
 
     def convert(self) -> nn.Module:
         """Return the quantized graph, biases corrected; the observed one is used up."""
-        means = channel_means(copy.deepcopy(self.graph), self.images)  # type: ignore[arg-type]  # a copy sees them again
-        quantized = static_int8.convert(self.graph)
-        correct_bias(quantized, self.images, means)  # type: ignore[arg-type]
+        with _one_thread():
+            means = channel_means(copy.deepcopy(self.graph), self.images)  # type: ignore[arg-type]  # a copy sees them again
+            quantized = static_int8.convert(self.graph)
+            correct_bias(quantized, self.images, means)  # type: ignore[arg-type]
         return quantized
 
 
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@_one_thread()
 def observe(
     stages: Mapping[str, nn.Module],
     rules: Mapping[str, StageRule],
