@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from detq.baseline.times import Times
 from detq.errors import BaselineError
+from detq.metrics.curves import Matched
+from detq.metrics.packed import unpack
 
-__all__ = ["APS", "FORMAT", "Entry", "entry_from_json"]
+__all__ = ["FORMAT", "MATCHES", "Entry", "Matches", "entry_from_json"]
 
-FORMAT = "detq-benchmark/1"
+FORMAT = "detq-benchmark/2"
 """`extra_info["format"]` of the benchmarks that detq writes; another number means another meaning of the fields."""
 
-APS = {"AP": "ap_first", "AP50": "ap50_first", "mask AP": "mask_ap_first", "mask AP50": "mask_ap50_first"}
-"""COCO's average precisions that are judged, and the fields of `extra_info` with them. Only AP was always there."""
+MATCHES = {"": "matches", "mask ": "mask_matches"}
+"""What stands before a figure's name -> the field of `extra_info["per_image"]` that it is computed from."""
+
+Matches = tuple[Mapping[int, Matched], ...]
+"""What was matched in each image, by label, sizes taken together."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,8 @@ class Entry:
         control_s: seconds that a fixed piece of arithmetic took beside each image: how fast the machine itself was.
             Empty where it was not measured.
         metrics: the 2024 report's metrics of each image, by name; empty where the accuracy means nothing.
-        aps: for each name of `APS` that precision on the first so many images, by their number; empty where the
-            accuracy means nothing, for a detector without masks, or where nobody recorded it.
+        matches: which detections were right in each image, of boxes (by "") and of masks (by "mask "); of what nobody
+            recorded, and where the accuracy means nothing, there is none.
         weight_bytes: size of its parameters.
         int8_share: share of its multiply-accumulates that ran in int8, in [0, 1].
         speedup: paired speed-up over fp32 of the same run, or None for fp32.
@@ -62,7 +67,7 @@ class Entry:
     times_s: tuple[float, ...]
     control_s: tuple[float, ...]
     metrics: Mapping[str, tuple[float, ...]]
-    aps: Mapping[str, Mapping[int, float]]
+    matches: Mapping[str, Matches]
     weight_bytes: int
     int8_share: float
     speedup: float | None
@@ -130,10 +135,7 @@ def _parse(benchmark: Mapping[str, Any], info: Mapping[str, Any]) -> Entry:
         times_s=_floats(benchmark["stats"]["data"]),
         control_s=tuple(value / 1e3 for value in _floats(info["per_image"]["control_ms"])),
         metrics={str(name): _floats(values) for name, values in info["per_image"]["metrics"].items()},
-        aps={
-            name: {int(number): float(ap) for number, ap in (info[key] if name == "AP" else info.get(key, {})).items()}
-            for name, key in APS.items()
-        },
+        matches={name: unpack(info["per_image"][key]) for name, key in MATCHES.items() if key in info["per_image"]},
         weight_bytes=int(info["weight_bytes"]),
         int8_share=float(info["int8_share"]),
         speedup=None if info["speedup"] is None else float(info["speedup"]["estimate"]),
@@ -154,9 +156,14 @@ def _parse(benchmark: Mapping[str, Any], info: Mapping[str, Any]) -> Entry:
 def _check(entry: Entry) -> None:
     """Refuse values that cannot be an image's each, times that no clock measures, and figures that cannot be."""
     images, first = len(entry.images), entry.timed.rounds_s[0]
-    series = {"times": entry.times_s, "control_ms": entry.control_s or entry.times_s, "rounds_ms": first}
+    series: dict[str, Sequence[object]] = {
+        "times": entry.times_s,
+        "control_ms": entry.control_s or entry.times_s,
+        "rounds_ms": first,
+    }
     if entry.reference_found or entry.reference_kept:
         series |= {"reference_found": entry.reference_found, "reference_kept": entry.reference_kept}
+    series |= {MATCHES[name]: matches for name, matches in entry.matches.items()}
     for name, values in {**series, **entry.metrics}.items():
         if len(values) != images:
             raise ValueError(f"{images} images, but {len(values)} values of {name}")
@@ -165,7 +172,6 @@ def _check(entry: Entry) -> None:
             raise ValueError("a time that is not above 0")
     # Nothing is above or below what is no number: it would pass whatever this run measured.
     shares = {"int8_share": [entry.int8_share], "int8_by_stage": entry.int8_by_stage.values(), **entry.metrics}
-    shares |= {key: entry.aps[name].values() for name, key in APS.items()}
     for name, found in shares.items():
         if not all(0 <= value <= 1 for value in found):
             raise ValueError(f"{name} that is not between 0 and 1")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detq.baseline.entry import APS, FORMAT
+from detq.baseline.entry import FORMAT, MATCHES
 from detq.baseline.times import Times, per_image
 from detq.datasets.base import Dataset
 from detq.errors import DataError
@@ -22,10 +22,7 @@ if TYPE_CHECKING:
     from detq.predictor import Predictor
     from detq.variants import Variant
 
-__all__ = ["Recorded", "VariantResult", "ap_of_first", "image_digest", "summarize", "unsteady"]
-
-AP_STEP = 8
-"""AP is kept for the first 8, 16, 24, … images, so that a shorter run finds its own number in the baseline."""
+__all__ = ["Recorded", "VariantResult", "image_digest", "summarize", "unsteady"]
 
 DIGITS = 5
 
@@ -114,31 +111,6 @@ def image_digest(image_id: str, truth: GroundTruth) -> str:
     return digest.hexdigest()[:8]
 
 
-def ap_of_first(
-    detections: Sequence[Detections],
-    truths: Sequence[GroundTruth],
-    classes: Sequence[str],
-    counts: Sequence[int],
-    *,
-    masks: bool = False,
-) -> dict[str, dict[str, float]]:
-    """Return "AP" and "AP50" on the first so many images for each of `counts`, by their number; not where undefined.
-
-    Boxes, or masks, are matched once; see `detq.metrics.curves`.
-    """
-    from detq.metrics.curves import average_precision_plan, average_precisions
-
-    plan = average_precision_plan(detections, truths, len(classes), masks=masks)
-    found: dict[str, dict[str, float]] = {"AP": {}, "AP50": {}}
-    for count in counts:
-        weights = (np.arange(len(truths)) < count).astype(np.int64)
-        cells = average_precisions(plan, weights)[..., 0]
-        if not np.isnan(cells).all():
-            found["AP"][str(count)] = round(float(np.nanmean(cells)), DIGITS)
-            found["AP50"][str(count)] = round(float(np.nanmean(cells[0])), DIGITS)  # of the first threshold
-    return found
-
-
 def summarize(recorded: Recorded) -> dict[str, dict[str, Any]]:
     """Return each recipe's `extra_info`: accuracy and differences to fp32, bytes, proof, speed-up, per-image values."""
     from detq.metrics.evaluate import choose_report_class, evaluate
@@ -148,8 +120,6 @@ def summarize(recorded: Recorded) -> dict[str, dict[str, Any]]:
     accuracy = evaluate(recorded.detections, recorded.truths, classes) if meaningful else {}
     chosen = choose_report_class(classes) if meaningful else None
     images = list(recorded.digests)
-    total = len(images)
-    counts = sorted({*range(AP_STEP, total, AP_STEP), total})
     changed = unsteady(recorded.control_ms)
     return {
         recipe: {
@@ -159,7 +129,6 @@ def summarize(recorded: Recorded) -> dict[str, dict[str, Any]]:
             "speedup": _speedup(recorded, recipe),
             "accuracy": _rounded(_figures(accuracy[recipe])) if meaningful else None,
             "difference_to_fp32": _rounded(accuracy[recipe]["difference"]) if meaningful else None,
-            **_ap_first(recorded, recipe, accuracy, counts),
             "peak_bytes": recorded.peak_bytes.get(recipe),
             "looks": recorded.looks.get(recipe, 1),
             "unsteady": changed,
@@ -168,6 +137,7 @@ def summarize(recorded: Recorded) -> dict[str, dict[str, Any]]:
                 "control_ms": [round(value * 1e3, 2) for value in recorded.times(recipe).control_s],
                 "metrics": _per_image(recorded, recipe, chosen),
                 **(_kept(recorded, recipe) if meaningful else {}),
+                **(_matches(recorded, recipe, masks=accuracy[recipe]["masks"] is not None) if meaningful else {}),
                 **_rounds(recorded.rounds_ms[recipe]),
             },
         }
@@ -239,18 +209,16 @@ def _figures(entry: Mapping[str, Any]) -> dict[str, float | None]:
     return {**entry["report"], **boxes, **masks}
 
 
-def _ap_first(
-    recorded: Recorded, recipe: str, accuracy: Mapping[str, Any], counts: Sequence[int]
-) -> dict[str, dict[str, float]]:
-    """Return AP and AP50 for several numbers of first images, of masks only where the detector has them."""
-    if not accuracy:
-        return {"ap_first": {}}
-    found: dict[str, dict[str, float]] = {}
-    for masks in (False, True) if accuracy[recipe]["masks"] is not None else (False,):
-        detections, classes = recorded.detections[recipe], recorded.dataset.classes
-        of_first = ap_of_first(detections, recorded.truths, classes, counts, masks=masks)
-        found |= {APS[f"mask {name}" if masks else name]: values for name, values in of_first.items()}
-    return found
+def _matches(recorded: Recorded, recipe: str, *, masks: bool) -> dict[str, str]:
+    """Return which detections were right in each image, so that a later run's AP can be compared image by image."""
+    from detq.metrics.curves import match_images
+    from detq.metrics.packed import pack
+
+    detections, classes = recorded.detections[recipe], len(recorded.dataset.classes)
+    return {
+        MATCHES[name]: pack(match_images(detections, recorded.truths, classes, masks=bool(name)))
+        for name in (("", "mask ") if masks else ("",))
+    }
 
 
 def _kept(recorded: Recorded, recipe: str) -> dict[str, list[int]]:

@@ -13,13 +13,13 @@ from detq.gate.ratio import widen_to
 from detq.gate.tolerances import Tolerances
 from detq.gate.trial import Trial
 from detq.metrics.agreement import kept_by_image
-from detq.metrics.bootstrap import Interval, draw_weights, paired_difference, percentile_interval
+from detq.metrics.bootstrap import Interval, paired_difference, paired_share_difference
 from detq.metrics.coco import paired_ap_difference
 from detq.metrics.evaluate import choose_report_class
 from detq.metrics.report2024 import METRICS, dataset_metrics
 from detq.types import Detections, GroundTruth
 
-__all__ = ["Labelled", "accuracy_tests", "judge_accuracy"]
+__all__ = ["AP_FIGURES", "MASK", "REPLICATES", "Labelled", "accuracy_evidence", "accuracy_tests", "judge_accuracy"]
 
 AP_FIGURES = ("AP", "AP50")
 MASK = "mask "
@@ -105,7 +105,7 @@ def _average_precision(
             detail = "no image has an object to find: accuracy is not judged"
             found.append(Evidence("accuracy", name, trial.variant, Verdict.INCONCLUSIVE, detail=detail))
         else:
-            found.append(_evidence(trial.variant, name, value, interval, abs(floor.estimate), alpha, tolerance))
+            found.append(accuracy_evidence(trial.variant, name, value, interval, abs(floor.estimate), alpha, tolerance))
     return found
 
 
@@ -120,7 +120,7 @@ def _report(trial: Trial, labelled: Labelled, alpha: float, tolerance: float) ->
         head, base, control = (rows[side][:, column] for side in ("head", "base", "control"))
         interval = paired_difference(base, head, replicates=REPLICATES)
         floor = abs(float((control - base).mean()))
-        found.append(_evidence(trial.variant, name, float(head.mean()), interval, floor, alpha, tolerance))
+        found.append(accuracy_evidence(trial.variant, name, float(head.mean()), interval, floor, alpha, tolerance))
     return found
 
 
@@ -131,19 +131,22 @@ def _kept(trial: Trial, reference: Sequence[Detections], alpha: float, tolerance
     total = np.asarray(counted[0][0], np.float64)
     if not total.sum():
         return None
-    draws = [
-        float(weights @ (head - base)) / float(weights @ total)
-        for weights in draw_weights(len(total), REPLICATES, 0)
-        if weights @ total
-    ]
-    interval = percentile_interval(float((head - base).sum() / total.sum()), draws)
+    interval = paired_share_difference((base, total), (head, total), replicates=REPLICATES)
     floor = abs(float((control - base).sum() / total.sum()))
     now = float(head.sum() / total.sum())
-    return _evidence(trial.variant, KEPT, now, interval, floor, alpha, tolerance)
+    return accuracy_evidence(trial.variant, KEPT, now, interval, floor, alpha, tolerance)
 
 
-def _evidence(  # noqa: PLR0917  # read at four places, all in this module
-    variant: str, name: str, now: float, interval: Interval, floor: float, alpha: float, tolerance: float
+def accuracy_evidence(  # noqa: PLR0917  # read at few places
+    variant: str,
+    name: str,
+    now: float,
+    interval: Interval,
+    floor: float,
+    alpha: float,
+    tolerance: float,
+    *,
+    more: str = "give it more --images",
 ) -> Evidence:
     """Turn head − base, with its 95 % interval, into evidence, where falling is what is worse.
 
@@ -155,6 +158,7 @@ def _evidence(  # noqa: PLR0917  # read at four places, all in this module
         floor: how far two processes of the base's own code differed.
         alpha: the probability with which the interval may miss.
         tolerance: how much the figure may fall.
+        more: what may decide what is not decided.
     """
     # What floating point makes of sums over the same images is no change.
     estimate, low, high = (round(value, 9) for value in (interval.estimate, interval.low, interval.high))
@@ -165,9 +169,7 @@ def _evidence(  # noqa: PLR0917  # read at four places, all in this module
     if verdict is Verdict.REGRESSION:
         detail = f"{name} {now - estimate:.4f} → {now:.4f}, interval of the fall {best:+.4f} to {worst:+.4f}"
     elif verdict is Verdict.INCONCLUSIVE:
-        detail = (
-            f"{name} {now - estimate:.4f} → {now:.4f}: too few images to tell chance from loss; give it more --images"
-        )
+        detail = f"{name} {now - estimate:.4f} → {now:.4f}: too few images to tell chance from loss; {more}"
     return Evidence(
         "accuracy", name, variant, verdict, now, now - estimate, change, tolerance, detail, low=best, high=worst
     )

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from detq.baseline.entry import Entry
 from detq.baseline.store import Choice
 from detq.gate.compare import compare
-from detq.gate.decision import shared_alpha
+from detq.gate.decision import ALPHA, shared_alpha
 from detq.gate.evidence import Evidence, Verdict
 from detq.gate.saved import SAVED_LATENCY_TESTS
+from detq.gate.saved_accuracy import SAVED_ACCURACY_TESTS
 from detq.gate.tolerances import Tolerances
 
 __all__ = ["Outcome", "Selection", "judge", "latency_alpha"]
@@ -77,8 +78,12 @@ class Outcome:
 
 
 def latency_alpha(selection: Selection) -> float:
-    """Return the error probability of one figure's interval, shared among all that a run set out to measure."""
-    return shared_alpha(max(1, len(selection.selected & selection.registered)) * SAVED_LATENCY_TESTS)
+    """Return the error probability of one time's interval: times share one half among all that a run is to measure."""
+    return _shared(selection, SAVED_LATENCY_TESTS)
+
+
+def _shared(selection: Selection, tests: int) -> float:
+    return shared_alpha(max(1, len(selection.selected & selection.registered)) * tests, ALPHA / 2)
 
 
 def judge(
@@ -94,13 +99,13 @@ def judge(
         record: the command that records or refreshes the baseline.
     """
     saved = choice.baseline.entries if choice.baseline else {}
-    alpha = latency_alpha(selection)
+    alphas = {"alpha": latency_alpha(selection), "accuracy_alpha": _shared(selection, SAVED_ACCURACY_TESTS)}
     evidence: list[Evidence] = []
     for variant, entry in run.items():
         if variant in saved:
             same = choice.same_class
             own = tolerances.of(variant)
-            evidence += compare(entry, saved[variant], own, same_class=same, record=record, alpha=alpha)
+            evidence += compare(entry, saved[variant], own, same_class=same, record=record, **alphas)
         else:
             why = f"is not in the baseline; accept it with `{record}`" if saved else "has no baseline"
             evidence.append(_missing(variant, why))

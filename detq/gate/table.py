@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from detq.baseline.entry import Entry
 from detq.gate.evidence import Evidence, Verdict
 from detq.gate.judge import Outcome
+from detq.gate.saved_accuracy import saved_ap
 from detq.gate.text import NARROWEST, make_table, to_text
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def _found(evidence: list[Evidence], entry: Entry | None) -> list[str]:
     found = {(item.kind, item.name): item for item in evidence}
     plain: tuple[float | None, ...] = (None,) * 3
     if entry is not None:
-        plain = (entry.aps["AP"].get(len(entry.images)), entry.weight_bytes, entry.int8_share)
+        plain = (saved_ap(entry), entry.weight_bytes, entry.int8_share)
     return [
         _cell(found.get(("accuracy", "AP")), plain[0], _four_digits),
         _worst_metric([item for item in evidence if item.kind == "accuracy" and item.name != "AP"]),

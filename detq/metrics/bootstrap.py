@@ -13,7 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["CONFIDENCE", "Interval", "draw_weights", "paired_difference", "paired_speedup", "percentile_interval"]
+__all__ = [
+    "CONFIDENCE",
+    "Interval",
+    "draw_weights",
+    "paired_difference",
+    "paired_share_difference",
+    "paired_speedup",
+    "percentile_interval",
+]
 
 CONFIDENCE = 0.95
 
@@ -76,6 +84,33 @@ def paired_difference(reference: ArrayLike, candidate: ArrayLike, *, seed: int =
     """
     before, after = _paired(reference, candidate)
     return _interval(after - before, _means, seed, replicates)
+
+
+def paired_share_difference(
+    before: tuple[ArrayLike, ArrayLike], after: tuple[ArrayLike, ArrayLike], *, seed: int = 0, replicates: int = 2000
+) -> Interval:
+    """Return the difference of two shares of all objects in the images: after - before, each a part over a whole.
+
+    Args:
+        before: how many objects count in each image, `(N,)`, and of how many, `(N,)`.
+        after: the same of the other variant, in the same images.
+        seed: decides the draws.
+        replicates: how many times the images are drawn; a draw without any object says nothing.
+
+    Raises:
+        ValueError: there is no object at all in one of the two.
+    """
+    parts = [np.asarray(values, np.float64) for pair in (before, after) for values in pair]
+    if not (parts[1].sum() and parts[3].sum()):
+        raise ValueError("a share needs at least one object, got none")
+
+    def difference(weights: NDArray[np.int64]) -> float:
+        sums = [float(weights @ part) for part in parts]
+        return sums[2] / sums[3] - sums[0] / sums[1] if sums[1] and sums[3] else float("nan")
+
+    images = len(parts[0])
+    draws = [difference(weights) for weights in draw_weights(images, replicates, seed)]
+    return percentile_interval(difference(np.ones(images, np.int64)), draws)
 
 
 def draw_weights(images: int, replicates: int, seed: int) -> Iterator[NDArray[np.int64]]:

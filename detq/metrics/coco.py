@@ -11,11 +11,18 @@ from numpy.typing import NDArray
 
 from detq.masks import as_rle
 from detq.metrics.bootstrap import Interval, draw_weights, percentile_interval
-from detq.metrics.curves import average_precision_plan, average_precisions
+from detq.metrics.curves import AveragePrecisionPlan, average_precision_plan, average_precisions
 from detq.metrics.overlap import mask_areas
 from detq.types import Detections, GroundTruth
 
-__all__ = ["AP_METRICS", "CocoResult", "coco_evaluate", "paired_ap_difference"]
+__all__ = [
+    "AP_METRICS",
+    "CocoResult",
+    "average_precision",
+    "coco_evaluate",
+    "difference_of_plans",
+    "paired_ap_difference",
+]
 
 AP_METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 
@@ -111,19 +118,33 @@ def paired_ap_difference(
     for detections in (reference, candidate):
         _check(detections, truths, classes)
         plans.append(average_precision_plan(detections, truths, len(classes), masks=masks))
+    return difference_of_plans(plans[0], plans[1], replicates=replicates, seed=seed)
+
+
+def difference_of_plans(
+    reference: AveragePrecisionPlan, candidate: AveragePrecisionPlan, *, replicates: int = 1000, seed: int = 0
+) -> dict[str, Interval | None]:
+    """Return the same of images that were matched before; without size classes of AP, AP50 and AP75 alone."""
+    images = len(reference.truths)
 
     def difference(weights: NDArray[np.int64]) -> NDArray[np.float64]:
-        before, after = (_average(average_precisions(plan, weights)) for plan in plans)
+        before, after = (_average(average_precisions(plan, weights)) for plan in (reference, candidate))
         return after - before
 
-    estimate = difference(np.ones(len(truths), np.int64))
-    if not truths or np.isnan(estimate).all():
+    estimate = difference(np.ones(images, np.int64))
+    if not images or np.isnan(estimate).all():
         return dict.fromkeys(AP_METRICS)
-    draws = np.stack([difference(weights) for weights in draw_weights(len(truths), replicates, seed)])
+    draws = np.stack([difference(weights) for weights in draw_weights(images, replicates, seed)])
     return {
         name: None if np.isnan(value) else percentile_interval(value, draws[:, column])
-        for column, (name, value) in enumerate(zip(AP_METRICS, estimate, strict=True))
+        for column, (name, value) in enumerate(zip(AP_METRICS, estimate, strict=False))
     }
+
+
+def average_precision(plan: AveragePrecisionPlan) -> dict[str, float | None]:
+    """Return `AP_METRICS` of a plan's images, as far as it has size classes; None where nothing is to be found."""
+    values = _average(average_precisions(plan, np.ones(len(plan.truths), np.int64)))
+    return {name: None if np.isnan(value) else float(value) for name, value in zip(AP_METRICS, values, strict=False)}
 
 
 def _check(detections: Sequence[Detections], truths: Sequence[GroundTruth], classes: Sequence[str]) -> None:
@@ -221,13 +242,13 @@ def _mean(values: NDArray[np.float64]) -> float | None:
 
 
 def _average(cells: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the six `AP_METRICS` from average precisions of shape (T, K, A); NaN where undefined."""
+    """Return the six `AP_METRICS`, three for one size class, of precisions of shape (T, K, A); NaN where undefined."""
     # Whether a class has objects of a size does not depend on the threshold, so a mean of means is the mean.
     defined = ~np.isnan(cells)
     sums, counts = np.where(defined, cells, 0.0).sum(axis=1), defined.sum(axis=1)
     levels = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
     mean = levels.mean(axis=0)
-    return np.asarray([mean[0], levels[0, 0], levels[5, 0], mean[1], mean[2], mean[3]])
+    return np.asarray([mean[0], levels[0, 0], levels[5, 0], *mean[1:]])
 
 
 def _quiet(*_: object) -> None:

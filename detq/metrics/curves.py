@@ -10,7 +10,7 @@ occurs so often, up to the order of equal scores within one image.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,8 +26,11 @@ __all__ = [
     "MAX_DETECTIONS",
     "RECALL_THRESHOLDS",
     "AveragePrecisionPlan",
+    "Matched",
     "average_precision_plan",
     "average_precisions",
+    "match_images",
+    "plan_of",
 ]
 
 # COCO's own parameters (pycocotools.cocoeval.Params.setDetParams).
@@ -43,11 +46,16 @@ Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class _Matched:
+@dataclass(frozen=True, eq=False)
+class Matched:
     """One class in one image, best score first: N detections, A size classes, T thresholds.
 
-    `right` and `counted` (not ignored) are `(A, T, N)`, `outside` (of the size class) is `(A, N)`, `truths` `(A,)`.
+    Attributes:
+        scores: float32 `(N,)`.
+        right: bool `(A, T, N)`: true positives.
+        counted: bool `(A, T, N)`: not ignored.
+        outside: bool `(A, N)`: of the size class.
+        truths: int64 `(A,)`: objects to find.
     """
 
     scores: NDArray[np.float32]
@@ -99,21 +107,43 @@ def average_precision_plan(
         classes: number of classes.
         masks: match by the IoU of masks instead of boxes.
     """
-    counts = np.zeros((len(truths), classes, _AREAS), np.int64)
-    builder = _Builder()
-    for label in range(classes):
-        matched = {}
-        for image, (found, truth) in enumerate(zip(detections, truths, strict=True)):
+    return plan_of(match_images(detections, truths, classes, masks=masks), classes)
+
+
+def match_images(
+    detections: Sequence[Detections], truths: Sequence[GroundTruth], classes: int, *, masks: bool = False
+) -> list[dict[int, Matched]]:
+    """Return for each image what was matched of each class that was found in it or should be; args as above."""
+    matched: list[dict[int, Matched]] = []
+    for found, truth in zip(detections, truths, strict=True):
+        matched.append({})
+        for label in range(classes):
             of_class, to_find = found.labels == label, truth.labels == label
             if of_class.any() or to_find.any():
-                matched[image] = _match(found[of_class], truth[to_find], masks=masks)
-                counts[image, label] = matched[image].truths
+                matched[-1][label] = _match(found[of_class], truth[to_find], masks=masks)
+    return matched
+
+
+def plan_of(images: Sequence[Mapping[int, Matched]], classes: int) -> AveragePrecisionPlan:
+    """Return the plan for images that are matched already.
+
+    Args:
+        images: label -> what was matched, for each image; all with the same size classes.
+        classes: number of classes.
+    """
+    areas = next((len(one.truths) for image in images for one in image.values()), _AREAS)
+    counts = np.zeros((len(images), classes, areas), np.int64)
+    builder = _Builder()
+    for label in range(classes):
+        matched = {index: image[label] for index, image in enumerate(images) if label in image}
+        for index, one in matched.items():
+            counts[index, label] = one.truths
         if matched:
             builder.add_class(label, classes, matched)
-    return builder.plan(classes, counts.reshape(len(truths), classes * _AREAS))
+    return builder.plan(classes, counts.reshape(len(images), classes * areas))
 
 
-def _match(found: Detections, truth: GroundTruth, *, masks: bool) -> _Matched:
+def _match(found: Detections, truth: GroundTruth, *, masks: bool) -> Matched:
     best = found[np.argsort(-found.scores, kind="stable")[:MAX_DETECTIONS]]
     if masks:
         areas, ious = mask_areas(best), crowd_mask_iou(best, truth)
@@ -129,7 +159,7 @@ def _match(found: Detections, truth: GroundTruth, *, masks: bool) -> _Matched:
     padded = np.concatenate([ignore, np.ones((_AREAS, 1), np.bool_)], axis=1)
     ignored = np.take_along_axis(padded[:, None, :], matches, axis=2)
     counted = np.where(hit, ~ignored, ~outside[:, None, :])
-    return _Matched(best.scores, hit & counted, counted, outside, (~ignore).sum(axis=1))
+    return Matched(best.scores, hit & counted, counted, outside, (~ignore).sum(axis=1))
 
 
 @dataclass
@@ -144,7 +174,7 @@ class _Builder:
     curve_spans: list[list[int]] = field(default_factory=list)
     cells: list[int] = field(default_factory=list)
 
-    def add_class(self, label: int, classes: int, matched: dict[int, _Matched]) -> None:
+    def add_class(self, label: int, classes: int, matched: dict[int, Matched]) -> None:
         parts = list(matched.values())
         scores = np.concatenate([part.scores for part in parts])
         order = np.argsort(-scores, kind="stable")
@@ -152,7 +182,8 @@ class _Builder:
         right = np.concatenate([part.right for part in parts], axis=2)[..., order]
         counted = np.concatenate([part.counted for part in parts], axis=2)[..., order]
         inside = ~np.concatenate([part.outside for part in parts], axis=1)[:, order]
-        for area in range(_AREAS):
+        areas = len(inside)
+        for area in range(areas):
             low = self.events
             base = self._add_events(images, inside[area].astype(np.int64))
             for level in range(_LEVELS):
@@ -163,7 +194,7 @@ class _Builder:
                 self.curve_spans.append([low, self.events])
                 self.hit_spans.append(np.stack([base[hits], self._add_events(images, change)[hits]]))
                 self.hit_images.append(images[hits])
-                self.cells.append((level * classes + label) * _AREAS + area)
+                self.cells.append((level * classes + label) * areas + area)
 
     def _add_events(self, images: Ints, signs: Ints) -> Ints:
         """Append the events where `signs` is not 0; return `(N,)`: where those up to each detection end."""
@@ -205,7 +236,7 @@ def average_precisions(plan: AveragePrecisionPlan, weights: Ints) -> NDArray[np.
     if len(plan.cells):
         result.flat[plan.cells] = _interpolated(plan, weights, to_find)
     result[:, to_find == 0] = np.nan
-    return result.reshape(_LEVELS, plan.classes, _AREAS)
+    return result.reshape(_LEVELS, plan.classes, -1)
 
 
 def _interpolated(plan: AveragePrecisionPlan, weights: Ints, to_find: Ints) -> NDArray[np.float64]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from detq.baseline.entry import FORMAT
+from tests.matches import packed
+
 
 @pytest.fixture
 def benchmark_json():
@@ -21,7 +24,7 @@ def benchmark_json():
             "options": {"timer": "virtual_clock"},
             "stats": {"data": [0.1 * (place + 1) for place in range(images)], "median": 0.25, "rounds": images},
             "extra_info": {
-                "format": "detq-benchmark/1",
+                "format": FORMAT,
                 "variant": variant,
                 "model": model,
                 "recipe": recipe,
@@ -29,10 +32,10 @@ def benchmark_json():
                 "weight_bytes": 1000,
                 "int8_share": 0.5,
                 "speedup": {"estimate": 1.2, "low": 1.1, "high": 1.3},
-                "ap_first": {str(images): 0.5},
                 "per_image": {
                     "images": [f"{place:08x}" for place in range(images)],
                     "control_ms": [10.0] * images,
+                    "matches": packed(images),
                     "metrics": {"recall": [0.8] * images},
                 },
                 **info,

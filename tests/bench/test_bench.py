@@ -7,36 +7,13 @@ import re
 import numpy as np
 import pytest
 
-from detq.bench.results import ap_of_first, image_digest, unsteady
+from detq.bench.results import image_digest, unsteady
 from detq.bench.settings import Project, choose_models, project_or_default, read_project
 from detq.bench.tables import render_comparison
 from detq.errors import DetqError, UnknownNameError
 from detq.gate import Tolerances
-from detq.metrics.coco import coco_evaluate
 from detq.models.zoo import MODELS
-from detq.types import Detections, GroundTruth
-
-
-def boxes(rng, count):
-    corners = rng.uniform(0, 80, (count, 2))
-    return np.concatenate([corners, corners + rng.uniform(5, 20, (count, 2))], axis=1)
-
-
-def test_ap_of_the_first_images_is_the_ap_of_a_run_on_them():
-    """A short run can be held against it."""
-    rng = np.random.default_rng(3)
-    truths = [GroundTruth(boxes(rng, 4), np.zeros(4)) for _ in range(12)]
-    found = [Detections(truth.boxes + rng.normal(0, 2, (4, 4)), rng.uniform(0, 1, 4), truth.labels) for truth in truths]
-    saved = ap_of_first(found, truths, ["car"], [4, 8, 12])
-    for count in (4, 8, 12):
-        expected = coco_evaluate(found[:count], truths[:count], ["car"])
-        assert saved["AP"][str(count)] == pytest.approx(expected.AP, abs=1e-5)
-        assert saved["AP50"][str(count)] == pytest.approx(expected.AP50, abs=1e-5)
-
-
-def test_ap_without_objects_is_left_out():
-    """It is undefined, not 0."""
-    assert ap_of_first([Detections.empty()] * 2, [GroundTruth.empty()] * 2, ["car"], [1, 2]) == {"AP": {}, "AP50": {}}
+from detq.types import GroundTruth
 
 
 def test_an_images_digest_changes_with_its_name_and_its_annotations():

@@ -7,14 +7,25 @@ from pathlib import Path
 import pytest
 
 from detq.baseline import Baseline, Choice, entry_from_json
+from detq.baseline.entry import FORMAT
 from detq.gate import Selection
+from tests.matches import RIGHT, packed
 
 MODEL = "tiny.model:build"
 IMAGES = 24
 
 
 def benchmark(
-    variant=f"{MODEL}-dynamic_int8", *, images=IMAGES, time_s=0.1, ap=0.6, recall=0.8, found=(), kept=(), **info
+    variant=f"{MODEL}-dynamic_int8",
+    *,
+    images=IMAGES,
+    time_s=0.1,
+    right=RIGHT,
+    masks=None,
+    recall=0.8,
+    found=(),
+    kept=(),
+    **info,
 ):
     model, _, recipe = variant.rpartition("-")
     return {
@@ -26,7 +37,7 @@ def benchmark(
         "options": {},
         "stats": {"data": [time_s] * images, "median": time_s, "rounds": images},
         "extra_info": {
-            "format": "detq-benchmark/1",
+            "format": FORMAT,
             "variant": variant,
             "model": model,
             "recipe": recipe,
@@ -34,10 +45,11 @@ def benchmark(
             "weight_bytes": 1_000_000,
             "int8_share": 0.0 if recipe == "fp32" else 0.66,
             "speedup": None if recipe == "fp32" else {"estimate": 1.2, "low": 1.1, "high": 1.3},
-            "ap_first": {str(count): ap for count in (*range(8, images, 8), images)},
             "per_image": {
                 "images": [f"{index:08x}" for index in range(images)],
                 "control_ms": [10.0] * images,
+                **({} if right is None else {"matches": packed(images, right)}),
+                **({} if masks is None else {"mask_matches": packed(images, masks)}),
                 "metrics": {"precision": [0.9] * images, "recall": [recall] * images},
                 "reference_found": list(found),
                 "reference_kept": list(kept),

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detq.metrics.bootstrap import Interval, draw_weights, paired_difference, paired_speedup
+from detq.metrics.bootstrap import (
+    Interval,
+    draw_weights,
+    paired_difference,
+    paired_share_difference,
+    paired_speedup,
+)
 
 times = st.lists(st.floats(0.1, 1e4), min_size=1, max_size=30)
 
@@ -88,3 +94,23 @@ def test_times_that_give_no_ratio_are_refused(reference, candidate, message):
     """Instead of an interval of NaN."""
     with pytest.raises(ValueError, match=message):
         paired_speedup(reference, candidate)
+
+
+def test_the_difference_of_two_shares_is_that_of_all_objects_and_its_interval_reaches_what_images_differ_by():
+    """An image with many objects counts as many times; images that all lost one in four leave nothing to chance."""
+    whole = np.asarray([1.0, 2, 3, 30])
+    found = paired_share_difference((whole, whole), (whole - [0, 0, 3, 0], whole), replicates=200)
+    assert found.estimate == pytest.approx(-3 / 36)
+    assert found.low < found.estimate <= found.high == 0
+    even = paired_share_difference((whole, whole), (whole * 0.75, whole), replicates=200)
+    assert (even.estimate, even.low, even.high) == pytest.approx((-0.25, -0.25, -0.25))
+    other_wholes = paired_share_difference(([1, 1], [2, 2]), ([1, 1], [1, 1]), replicates=50)
+    assert vars(other_wholes) == {"estimate": 0.5, "low": 0.5, "high": 0.5}
+
+
+def test_a_share_of_nothing_is_refused_and_a_draw_without_objects_says_nothing():
+    """The one image with objects is not in every draw."""
+    with pytest.raises(ValueError, match="at least one object"):
+        paired_share_difference(([0, 0], [0, 0]), ([0, 0], [1, 0]))
+    found = paired_share_difference(([1, 0], [1, 0]), ([0, 0], [1, 0]), replicates=50)
+    assert vars(found) == {"estimate": -1.0, "low": -1.0, "high": -1.0}
