@@ -23,6 +23,7 @@ from detq.engine.calibration import Calibration
 from detq.engine.compiled import tidy
 from detq.engine.detector import Dense, StagedDetector
 from detq.engine.frame import Frame
+from detq.engine.observers import RangeObserver
 from detq.errors import QuantizationError
 from detq.quantization.plan import StageRule
 from detq.tensors import as_pixels
@@ -60,10 +61,19 @@ class Observed:
     def convert(self) -> nn.Module:
         """Return the quantized graph, biases corrected; the observed one is used up."""
         with _one_thread():
-            means = channel_means(copy.deepcopy(self.graph), self.images)  # type: ignore[arg-type]  # a copy sees them again
+            means = channel_means(_unobserved(self.graph), self.images)
             quantized = static_int8.convert(self.graph)
             correct_bias(quantized, self.images, means)  # type: ignore[arg-type]
         return quantized
+
+
+def _unobserved(graph: nn.Module) -> Any:
+    """Return a copy that computes the same and observes nothing: histograms take most of a calibration's time."""
+    found = copy.deepcopy(graph)
+    for name, child in list(found.named_children()):
+        if isinstance(child, RangeObserver):
+            setattr(found, name, nn.Identity())
+    return found
 
 
 @contextlib.contextmanager
