@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detq.errors import DetqError
+from detq.errors import DataError, DetqError
+from detq.files import file_sha256
 
 if TYPE_CHECKING:
     from detq.datasets.base import Dataset
@@ -53,7 +56,19 @@ class Calibration:
             "images": [self.dataset.image_id(index) for index in self.indices],
             "seed": self.seed,
             "observer": self.observer,
+            "content": self._content,
         }
+
+    @functools.cached_property
+    def _content(self) -> str | None:
+        """A digest of the drawn files' bytes, None where there are none: names and annotations can stay the same."""
+        digest = hashlib.sha256()
+        try:
+            for index in self.indices:
+                digest.update(file_sha256(self.dataset.image_path(index)).encode())
+        except DataError:  # rendered images have no files, and are what their name says
+            return None
+        return digest.hexdigest()[:32]
 
 
 @dataclass(frozen=True)

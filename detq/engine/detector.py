@@ -21,10 +21,13 @@ from detq.quantization.plan import Plan
 from detq.quantization.work import LayerWork, count_calls
 from detq.tensors import as_pixels
 
-__all__ = ["Dense", "StagedDetector"]
+__all__ = ["LEAST_BLOCKS", "Dense", "StagedDetector"]
 
 Dense = Callable[..., Any]
 """A dense stage ready to run: the modules of `detq.engine.dense`, or what was compiled from them."""
+
+LEAST_BLOCKS = 2
+"""Of 32 pixels on each side that an int8 backbone takes: a graph for any size cannot be one of maps with one row."""
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.bfloat16}
 
@@ -83,6 +86,8 @@ class StagedDetector(nn.Module):
         }
         if self._mask_pool is not None:
             self.steps |= {"mask_pool": self._pool_masks, "mask_head": self._mask_head}
+        if plan.rule("backbone").precision == "int8":
+            self.canvases.least = 32 * LEAST_BLOCKS
         self._paste = self.steps["paste"] = Paste(detector.transform)
 
     def forward(self, images: list[Tensor]) -> list[dict[str, Tensor]]:

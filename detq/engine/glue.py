@@ -201,10 +201,13 @@ class Canvases:
 
     The first image's is exact, as torchvision's would be (a camera has one size). Later ones that differ are rounded up
     to a multiple of 64: squeeze-and-excite averages over the padding, so a canvas is never much larger than its image.
+
+    Attributes:
+        least: pixels of any canvas on either side.
     """
 
     def __init__(self, step: int = 32, coarse: int = 64) -> None:
-        self.step, self.coarse = step, coarse
+        self.step, self.coarse, self.least = step, coarse, step
         self._known: set[tuple[int, int]] = set()
 
     @property
@@ -218,21 +221,20 @@ class Canvases:
 
     def expect(self, height: int, width: int) -> None:
         """Give resized images of this size their exact canvas."""
-        self._known.add((_up(height, self.step), _up(width, self.step)))
+        self._known.add(self._up(height, width, self.step))
 
     def fit(self, height: int, width: int) -> tuple[int, int]:
         """Return (height, width) of the canvas for a resized image."""
-        exact = _up(height, self.step), _up(width, self.step)
+        exact = self._up(height, width, self.step)
         if exact in self._known or not self._known:
             self._known.add(exact)
             return exact
-        coarse = _up(height, self.coarse), _up(width, self.coarse)
+        coarse = self._up(height, width, self.coarse)
         self._known.add(coarse)
         return coarse
 
-
-def _up(length: int, step: int) -> int:
-    return step * math.ceil(length / step)
+    def _up(self, height: int, width: int, step: int) -> tuple[int, int]:
+        return max(self.least, step * math.ceil(height / step)), max(self.least, step * math.ceil(width / step))
 
 
 def choose_masks(logits: Tensor, labels: Tensor) -> Tensor:

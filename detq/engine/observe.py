@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,7 @@ from detq.engine import static_int8
 from detq.engine.bias import channel_means, correct_bias
 from detq.engine.calibration import Calibration
 from detq.engine.compiled import tidy
-from detq.engine.detector import Dense, StagedDetector
+from detq.engine.detector import LEAST_BLOCKS, Dense, StagedDetector
 from detq.engine.frame import Frame
 from detq.engine.observers import RangeObserver
 from detq.errors import QuantizationError
@@ -95,6 +95,7 @@ def observe(
     *,
     reduce_range: bool,
     say: Callable[[str], None],
+    needed: Collection[str] | None = None,
 ) -> dict[str, Observed]:
     """Return what the stages of `rules` show on the calibration images.
 
@@ -105,9 +106,10 @@ def observe(
         run_with: makes a float detector with other dense stages.
         reduce_range: see `static_int8.prepare`.
         say: is told how far it is.
+        needed: stages that are an error if they had nothing to do; others are then left out. All by default.
 
     Raises:
-        QuantizationError: a stage had nothing to do on any image.
+        QuantizationError: such a stage had nothing to do on any image.
     """
     examples = examples_of(stages, calibration, run_with)
     seen = {
@@ -135,13 +137,13 @@ def observe(
             left = (now - start) / done * (len(calibration.indices) - done)
             say(f"calibrating: {done} of {len(calibration.indices)} images, {left:.0f} s left")
             last = now
-    if idle := [stage for stage, one in seen.items() if not one.work]:
+    if idle := [stage for stage, one in seen.items() if not one.work and (needed is None or stage in needed)]:
         raise QuantizationError(
             f"{' and '.join(idle)} saw no data in {len(calibration.indices)} calibration images of "
             f"{calibration.dataset.name} (nothing was detected), so there is no range to quantize with; calibrate on "
             "images that show objects"
         )
-    return seen
+    return {stage: one for stage, one in seen.items() if one.work}
 
 
 def _recording(observed: Observed) -> Dense:
@@ -180,7 +182,10 @@ def examples_of(
 def dynamic_shapes(stage: str, example: tuple[Tensor, ...]) -> Any:
     """Return which dimensions of a stage's inputs vary, as `torch.export.export` wants to know it."""
     if stage == "backbone":
-        side = {2: torch.export.Dim("height", min=2, max=128), 3: torch.export.Dim("width", min=2, max=128)}
+        side = {
+            2: torch.export.Dim("height", min=LEAST_BLOCKS, max=128),
+            3: torch.export.Dim("width", min=LEAST_BLOCKS, max=128),
+        }
         return ({axis: 32 * blocks for axis, blocks in side.items()},)
     free = torch.export.Dim.AUTO
     if stage == "rpn_head":

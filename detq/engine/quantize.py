@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from detq.engine.calibration import Calibration, missing
 from detq.engine.capability import Capability
 from detq.engine.compiler import export, quiet
 from detq.engine.dense import DenseStages
-from detq.engine.detector import Dense, StagedDetector
+from detq.engine.detector import LEAST_BLOCKS, Dense, StagedDetector
 from detq.engine.observe import Observed, dynamic_shapes, observe
 from detq.errors import QuantizationError, UnsupportedError
 from detq.files import atomic_path
@@ -100,13 +100,13 @@ class Programs:
         todo = {stage: rule for stage, rule in wanted.items() if not self._path(stage, rule).exists()}
         self._say(f"calibrating {', '.join(todo)} on {len(calibration.indices)} images of {calibration.dataset.name}")
         with torch.inference_mode(mode=False), torch.no_grad():
-            for stage, seen in self.observe(todo).items():
+            for stage, seen in self.observe(todo, needed=rules.keys()).items():
                 program = as_program(seen.convert(), stage, seen.example)
                 with quiet(), atomic_path(self._path(stage, todo[stage])) as half:
                     torch.export.save(program, half)
 
-    def observe(self, rules: Mapping[str, StageRule]) -> dict[str, Observed]:
-        """Return what the stages of `rules` show on the calibration images.
+    def observe(self, rules: Mapping[str, StageRule], *, needed: Collection[str] | None = None) -> dict[str, Observed]:
+        """Return what the stages of `rules` show on the calibration images; see `observe`.
 
         Raises:
             QuantizationError: there are none, or a stage had nothing to do on any.
@@ -118,12 +118,16 @@ class Programs:
             self.detector_with,
             reduce_range=self._found.reduce_range,
             say=self._say,
+            needed=needed,
         )
 
     def detector_with(self, graphs: Mapping[str, Dense]) -> StagedDetector:
         """Return the float detector with other dense stages."""
         plan = Plan(pixels="uint8" if self._pixels else "float")
-        return StagedDetector(self._detector, plan, {**self._stages, **graphs}, self._names, pixels=self._pixels)
+        made = StagedDetector(self._detector, plan, {**self._stages, **graphs}, self._names, pixels=self._pixels)
+        if "backbone" in graphs:
+            made.canvases.least = 32 * LEAST_BLOCKS
+        return made
 
 
 def load_program(path: Path) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from PIL import Image
 
 from detq.datasets.synthetic import SEEDS, traffic_camera
 from detq.engine.calibration import CalibrationChoice, draw
@@ -36,6 +37,18 @@ def test_what_is_stored_tells_calibrations_apart():
         for rest in ((4, 0, "mse"), (5, 0, "mse"), (4, 1, "mse"), (4, 0, "minmax"))
     ]
     assert all(one != other for index, one in enumerate(made) for other in made[:index])
+
+
+def test_other_pictures_under_the_same_names_are_another_calibration(tmp_path):
+    """A graph that was made of the old ones would be found in the cache."""
+    found = []
+    for colour in ("red", "red", "blue"):
+        for name in ("a.png", "b.png", "c.png"):
+            Image.new("RGB", (32, 32), colour if name == "b.png" else "white").save(tmp_path / name)
+        found.append(CalibrationChoice(str(tmp_path)).draw().describe())
+    assert found[0] == found[1]
+    assert found[2]["content"] != found[0]["content"] is not None
+    assert found[2]["identity"] == found[0]["identity"]
 
 
 def test_rendered_frames_calibrate_only_weights_that_know_them():
