@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import gc
 import math
+import types
 import warnings
 from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.jit import _builtins
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from detq.errors import UnsupportedError
 
-__all__ = ["quiet_torchscript", "script_detector", "unsupported_reason"]
+__all__ = ["forget_dead_operators", "quiet_torchscript", "script_detector", "unsupported_reason"]
 
 
 def unsupported_reason() -> str | None:
@@ -86,6 +89,27 @@ def _with_exact_transform(module: nn.Module) -> nn.Module:
     return twin
 
 
+def forget_dead_operators() -> None:
+    """Take out of TorchScript's table what is no operator any more.
+
+    torch knows operators by their `id`, also those that it has dropped since: registering an overload, as compilers
+    and quantizers do, makes a new object. When something else comes to lie where a dropped one was, `torch.jit.script`
+    takes it for the operator, and fails by chance ("builtin cannot be used as a value").
+    """
+    table = getattr(_builtins, "_builtin_table", None)
+    if not table:
+        return
+    known = {id(function) for function, _ in getattr(_builtins, "_builtin_ops", ())}
+    # By `type`, since `isinstance` asks some objects of torch for their class, and they warn of their end.
+    known |= {id(found) for found in gc.get_objects() if id(found) in table and issubclass(type(found), _FUNCTIONS)}
+    for gone in table.keys() - known:
+        del table[gone]
+
+
+_FUNCTIONS = (types.BuiltinFunctionType, types.FunctionType, type)
+"""What an operator is registered by: bound methods and whatever else lies at its address is none."""
+
+
 def script_detector(module: nn.Module) -> torch.jit.ScriptModule:
     """Return `module` as TorchScript: `List[Tensor]` in, `List[Dict[str, Tensor]]` out, the same numbers as eager.
 
@@ -99,15 +123,17 @@ def script_detector(module: nn.Module) -> torch.jit.ScriptModule:
     if reason := unsupported_reason():
         raise UnsupportedError(f"torchscript: {reason}")
     with quiet_torchscript():
+        forget_dead_operators()
         try:
             scripted: Any = torch.jit.script(_with_exact_transform(module))
             returned = str(scripted.forward.schema.returns[0].type)
             wrapped = torch.jit.script((_Answer if returned.startswith("Tuple") else _PlainAnswer)(scripted))
         except Exception as error:
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            said = " ".join(lines[:2]) or repr(error)  # the first often ends in a colon
             raise UnsupportedError(
-                f"torch.jit.script cannot compile {type(module).__name__} ({lines[0] if lines else error!r}); leave "
-                "the torchscript recipes out with --variants"
+                f"torch.jit.script cannot compile {type(module).__name__} ({said}); leave the torchscript recipes out "
+                "with --variants"
             ) from error
     if hasattr(wrapped.model, "_has_warned"):
         wrapped.model._has_warned = True  # noqa: SLF001  # torchvision's way to say once what _Answer takes care of
