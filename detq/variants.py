@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from detq.errors import UnsupportedError, unknown_name
+from detq.errors import UnknownNameError, UnsupportedError, unknown_name
 from detq.models.zoo import MODELS, ModelSpec, find_model
 from detq.quantization.recipes import RECIPES, REFERENCE, RecipeSpec, find_recipe
 
@@ -84,6 +84,11 @@ def find_variant(name: str) -> Variant:
     if ":" in model:  # a user's own detector is in no list
         return _checked(Variant(model, find_recipe(recipe).name))
     if name not in UNSUPPORTED and name not in {variant.id for variant in VARIANTS}:
+        if name in {spec.name for spec in RECIPES}:
+            raise UnknownNameError(
+                f"unknown variant {name!r}: expected a model and a recipe, such as {MODELS[0].name}-{name}; all are in "
+                "`detq list`"
+            )
         raise unknown_name("variant", name, (variant.id for variant in VARIANTS))
     return _checked(Variant(model, recipe))
 

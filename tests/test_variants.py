@@ -77,7 +77,7 @@ def test_a_variant_is_found_by_its_id(variant):
     assert (variant.model_spec.name, variant.recipe_spec.name) == (variant.model, variant.recipe)
 
 
-@pytest.mark.parametrize("name", [f"{FPN}-dynamic_in8", "dynamic_int8", "", f"{FPN}_dynamic_int8"])
+@pytest.mark.parametrize("name", [f"{FPN}-dynamic_in8", "dynamic_in8", "", f"{FPN}_dynamic_int8"])
 def test_an_unknown_variant_lists_the_choices(name):
     """The message offers the closest ones where there are any."""
     with pytest.raises(UnknownNameError, match=r"Choices: .*ssdlite320_mobilenet_v3_large-fp32"):
@@ -128,3 +128,11 @@ def test_listing_imports_neither_torch_nor_numpy():
     """`detq list` and every pytest start-up read the list."""
     code = "import sys, detq.variants; assert not {'torch', 'torchvision', 'numpy'} & set(sys.modules), 'heavy'"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_recipe_alone_is_told_what_a_variant_is():
+    """A list of a hundred names would not say it."""
+    with pytest.raises(
+        UnknownNameError, match="such as fasterrcnn_mobilenet_v3_large_fpn-mixed_int8; all are in `detq list`"
+    ):
+        find_variant("mixed_int8")
