@@ -13,7 +13,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.jit import _builtins
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from detq.errors import UnsupportedError
@@ -96,10 +95,11 @@ def forget_dead_operators() -> None:
     and quantizers do, makes a new object. When something else comes to lie where a dropped one was, `torch.jit.script`
     takes it for the operator, and fails by chance ("builtin cannot be used as a value").
     """
-    table = getattr(_builtins, "_builtin_table", None)
+    builtins = getattr(torch.jit, "_builtins", None)  # private: another torch may do without
+    table = getattr(builtins, "_builtin_table", None)
     if not table:
         return
-    known = {id(function) for function, _ in getattr(_builtins, "_builtin_ops", ())}
+    known = {id(function) for function, _ in getattr(builtins, "_builtin_ops", ())}
     # By `type`, since `isinstance` asks some objects of torch for their class, and they warn of their end.
     known |= {id(found) for found in gc.get_objects() if id(found) in table and issubclass(type(found), _FUNCTIONS)}
     for gone in table.keys() - known:
