@@ -13,7 +13,7 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import IO, Any, cast
 
@@ -113,11 +113,14 @@ def prove(
         weight_bytes=own,
         fp32_weight_bytes=own if reference_weight_bytes is None else reference_weight_bytes,
     )
-    _check(proof, quantizes=quantizes, int8_calls=sum(layer.calls for layer in layers if layer.int8))
+    calls: Counter[str] = Counter()
+    for layer in layers:
+        calls[stage_of(layer.path)] += layer.calls if layer.int8 else 0
+    _check(proof, quantizes=quantizes, calls=calls, where=lambda: _fallen(module, tensor, calls))
     return proof
 
 
-def _check(proof: Proof, *, quantizes: bool, int8_calls: int) -> None:
+def _check(proof: Proof, *, quantizes: bool, calls: Counter[str], where: Callable[[], list[str]]) -> None:
     if quantizes and not proof.int8_modules:
         raise QuantizationError("the recipe promises int8, and no module of the model has int8 weights")
     if quantizes and proof.int8_macs == 0:
@@ -125,18 +128,54 @@ def _check(proof: Proof, *, quantizes: bool, int8_calls: int) -> None:
             "the recipe promises int8, and none of the arithmetic on this image ran in int8 (its box head had no "
             "proposals); prove it on an image that shows objects"
         )
-    if proof.kernel_calls < int8_calls:
+    if proof.kernel_calls < calls.total():
         raise QuantizationError(
-            f"{int8_calls} calls of int8 modules should have run int8 kernels, the profiler saw {proof.kernel_calls} "
-            f"({', '.join(proof.kernels) or 'none'}): something computes in another precision than its weights say"
+            f"{calls.total()} calls of int8 modules should have run int8 kernels, the profiler saw "
+            f"{proof.kernel_calls} ({', '.join(proof.kernels) or 'none'}): {' and '.join(where()) or 'something'} "
+            "computes in another precision than its weights say"
         )
 
 
+def _fallen(module: nn.Module, image: torch.Tensor, calls: Counter[str]) -> list[str]:
+    """Return the stages that ran fewer int8 kernels than they have int8 calls; none for a detector without stages."""
+    steps = getattr(module, "steps", None)
+    if not isinstance(steps, dict):
+        return []
+    seen: Counter[str] = Counter()
+
+    def watched(stage: str, step: Callable[[Any], None]) -> Callable[[Any], None]:
+        def run(frame: Any) -> None:
+            with _profiled() as profiler:
+                step(frame)
+            seen[stage] = _count(profiler).total()
+
+        return run
+
+    before = dict(steps)
+    try:
+        steps.update({stage: watched(stage, step) for stage, step in before.items()})
+        module([image])
+    finally:
+        steps.update(before)
+    return [stage for stage, count in calls.items() if seen[stage] < count]
+
+
 def _int8_kernels(module: nn.Module, image: torch.Tensor) -> Counter[str]:
+    with _profiled() as profiler:
+        module([image])
+    return _count(profiler)
+
+
+@contextlib.contextmanager
+def _profiled() -> Iterator[Any]:
     from torch.profiler import ProfilerActivity, profile
 
     with _quiet_profiler(), torch.inference_mode(), profile(activities=[ProfilerActivity.CPU]) as profiler:
-        module([image])
+        yield profiler
+
+
+def _count(profiler: Any) -> Counter[str]:
+    """Return how often each int8 operator ran."""
     return Counter(
         {
             event.key: event.count

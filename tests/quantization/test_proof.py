@@ -9,11 +9,16 @@ import pytest
 import torch
 from torch import nn
 
+from detq.engine import static_int8
+from detq.engine.build import build_staged
+from detq.engine.calibration import CalibrationChoice
 from detq.errors import QuantizationError
 from detq.models.build import build_module
 from detq.models.zoo import find_model
 from detq.quantization import dynamic_int8
+from detq.quantization.plan import Plan, StageRule
 from detq.quantization.proof import prove, serialized_bytes, weight_bytes
+from tests.engine.small import small_detector
 
 
 class Tiny(nn.Module):
@@ -146,3 +151,18 @@ def test_masks_have_stages_of_their_own(noise):
     assert found.masks.full().shape == (len(found), 64, 64)
     assert len(found) > 0
     assert predictor.predict(crop, masks=False).masks is None
+
+
+@pytest.mark.skipif(static_int8.unsupported_reason() is not None, reason="torchao is not installed")
+def test_a_stage_that_computes_in_another_precision_is_named():
+    """Of a detector that runs stage by stage: the others are as they promised."""
+    detector = small_detector()
+    rule = StageRule("inductor", "int8")
+    plan = Plan().with_rule("rpn_head", rule).with_rule("box_head", rule)
+    staged = build_staged(detector, plan, calibration=CalibrationChoice(images=1).draw())
+    image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
+    assert prove(staged, image, quantizes=True).by_stage["rpn_head"] == 1
+    staged.steps["rpn_head"] = fallen = build_staged(detector, Plan()).steps["rpn_head"]
+    with pytest.raises(QuantizationError, match=r"\): rpn_head computes in another precision"):
+        prove(staged, image, quantizes=True)
+    assert staged.steps["rpn_head"] is fallen
