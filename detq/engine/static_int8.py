@@ -80,9 +80,18 @@ def prepare(
         for path in float_modules(stage, keep):
             quantizer.set_module_name_qconfig(path, None)
         prepared: nn.Module = prepare_pt2e(export(stage, args, dynamic).module(), quantizer)
-    if not any("activation_post_process" in name for name, _ in prepared.named_modules()):
+        if not _observes(
+            prepared
+        ):  # torch 2.9 notes what a layer comes from, which is found by, in strict exports only
+            strict = export(stage, args, dynamic, strict=True)
+            prepared = prepare_pt2e(strict.module(check_guards=False), quantizer)
+    if not _observes(prepared):
         raise QuantizationError(f"{type(stage).__name__}: the quantizer found nothing to quantize")
     return prepared
+
+
+def _observes(prepared: nn.Module) -> bool:
+    return any("activation_post_process" in name for name, _ in prepared.named_modules())
 
 
 def _config(observer: str, *, reduce_range: bool) -> Any:
