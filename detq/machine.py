@@ -1,13 +1,23 @@
-"""What this machine is to compiled code: the CPU as `/proc/cpuinfo` shows it, and the versions of what is installed."""
+"""What this machine is to compiled code: the CPU as `/proc/cpuinfo` shows it, versions of what is installed, threads."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
-__all__ = ["CPUINFO", "ISA_OVERRIDES", "cpu_fields", "cpu_flags", "isa_overrides", "public_version", "version_of"]
+__all__ = [
+    "CPUINFO",
+    "ISA_OVERRIDES",
+    "cpu_fields",
+    "cpu_flags",
+    "isa_overrides",
+    "public_version",
+    "torch_threads",
+    "version_of",
+]
 
 CPUINFO = Path("/proc/cpuinfo")
 
@@ -45,3 +55,16 @@ def version_of(distribution: str, missing: str = "none") -> str:
 def public_version(version: str) -> str:
     """Return a version without its build: "2.14.1+cpu" and "2.14.1+cu130" run the same code on a CPU."""
     return version.partition("+")[0]
+
+
+@contextlib.contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Let torch's operators use `count` threads inside the block; the number before it is restored."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

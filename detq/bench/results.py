@@ -216,8 +216,9 @@ def _matches(recorded: Recorded, recipe: str, *, masks: bool) -> dict[str, str]:
 
     detections, classes = recorded.detections[recipe], len(recorded.dataset.classes)
     return {
-        MATCHES[name]: pack(match_images(detections, recorded.truths, classes, masks=bool(name)))
-        for name in (("", "mask ") if masks else ("",))
+        key: pack(match_images(detections, recorded.truths, classes, masks=bool(name)))
+        for name, key in MATCHES.items()
+        if masks or not name
     }
 
 

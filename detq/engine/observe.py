@@ -7,10 +7,9 @@ the same weights and images give the same graph however many cores there are.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +24,7 @@ from detq.engine.detector import LEAST_BLOCKS, Dense, StagedDetector
 from detq.engine.frame import Frame
 from detq.engine.observers import RangeObserver
 from detq.errors import QuantizationError
+from detq.machine import torch_threads
 from detq.quantization.plan import StageRule
 from detq.tensors import as_pixels
 
@@ -60,7 +60,7 @@ class Observed:
 
     def convert(self) -> nn.Module:
         """Return the quantized graph, biases corrected; the observed one is used up."""
-        with _one_thread():
+        with torch_threads(1):
             means = channel_means(_unobserved(self.graph), self.images)
             quantized = static_int8.convert(self.graph)
             correct_bias(quantized, self.images, means)  # type: ignore[arg-type]
@@ -76,17 +76,7 @@ def _unobserved(graph: nn.Module) -> Any:
     return found
 
 
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-@_one_thread()
+@torch_threads(1)
 def observe(
     stages: Mapping[str, nn.Module],
     rules: Mapping[str, StageRule],

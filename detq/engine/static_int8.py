@@ -80,9 +80,8 @@ def prepare(
         for path in float_modules(stage, keep):
             quantizer.set_module_name_qconfig(path, None)
         prepared: nn.Module = prepare_pt2e(export(stage, args, dynamic).module(), quantizer)
-        if not _observes(
-            prepared
-        ):  # torch 2.9 notes what a layer comes from, which is found by, in strict exports only
+        if not _observes(prepared):
+            # The quantizer goes by what a layer comes from, and torch 2.9 notes that in strict exports only.
             strict = export(stage, args, dynamic, strict=True)
             prepared = prepare_pt2e(strict.module(check_guards=False), quantizer)
     if not _observes(prepared):

@@ -19,7 +19,7 @@ from detq.metrics.evaluate import choose_report_class
 from detq.metrics.report2024 import METRICS, dataset_metrics
 from detq.types import Detections, GroundTruth
 
-__all__ = ["AP_FIGURES", "MASK", "REPLICATES", "Labelled", "accuracy_evidence", "accuracy_tests", "judge_accuracy"]
+__all__ = ["AP_FIGURES", "REPLICATES", "Labelled", "accuracy_evidence", "accuracy_tests", "judge_accuracy"]
 
 AP_FIGURES = ("AP", "AP50")
 MASK = "mask "

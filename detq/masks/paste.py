@@ -6,7 +6,6 @@ masks of a large photo, most of it zeros. Here only the pixels of the boxes are 
 
 from __future__ import annotations
 
-import contextlib
 import mmap
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from detq.machine import torch_threads
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,22 +75,9 @@ def iter_pasted(
     corners = expand_boxes(torch.from_numpy(near), scale).to(torch.int64).tolist()
     for mask, (x1, y1, x2, y2) in zip(padded[:, None].unbind(), corners, strict=True):
         rows, columns = ((y1, y2), size[0]), ((x1, x2), size[1])
-        with _one_thread():
+        with torch_threads(1):  # waiting for a second one takes longer than what it would do
             stretched = _stretch(_stretch(mask, 3, *columns), 2, *rows)
         yield min(max(y1, 0), size[0]), min(max(x1, 0), size[1]), stretched[0, 0].numpy()
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep torch from sharing out a mask: waiting for a second thread takes longer than what it would do."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _stretch(values: Tensor, axis: int, ends: tuple[int, int], limit: int) -> Tensor:

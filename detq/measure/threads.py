@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from detq.errors import UnsupportedError
+from detq.machine import torch_threads
 from detq.measure.allocator import keep_freed_memory
 
 __all__ = ["available_cores", "choose_threads", "pinned_threads"]
@@ -55,16 +56,10 @@ def pinned_threads(threads: int, *, keep_memory: bool = False) -> Iterator[None]
         threads: of each operator.
         keep_memory: from now on, and after the block too, the process keeps what it frees: see `keep_freed_memory`.
     """
-    import torch
-
     if keep_memory:
         keep_freed_memory()
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with torch_threads(threads):
         yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _cgroup_cpus(root: Path, membership: str) -> float | None:
