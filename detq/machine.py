@@ -1,4 +1,4 @@
-"""What this machine is to compiled code: the CPU as `/proc/cpuinfo` shows it, versions of what is installed, threads."""
+"""This machine as compiled code sees it: the CPU from `/proc/cpuinfo`, versions of what is installed, threads."""
 
 from __future__ import annotations
 
