@@ -12,7 +12,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from torch import nn
 from detq.engine import cxx
 from detq.machine import cpu_fields, cpu_flags, isa_overrides, version_of
 
-__all__ = ["cache_folder", "key_of", "surroundings", "weights_digest"]
+__all__ = ["cache_folder", "key_of", "own_sources", "surroundings", "weights_digest"]
 
 _ENGINE = Path(__file__).parent
 _VERSIONED = {"torch", "torchvision", "builtins"}
@@ -41,7 +41,7 @@ def weights_digest(module: nn.Module) -> str:
     The code is that of classes that are neither torch's nor torchvision's: their versions are in `surroundings`.
     """
     digest = hashlib.sha256(str(module).encode())
-    for file in sorted(_own_sources(module)):
+    for file in own_sources(module.modules()):
         digest.update(file.read_bytes())
     for name, tensor in module.state_dict().items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -49,11 +49,12 @@ def weights_digest(module: nn.Module) -> str:
     return digest.hexdigest()[:32]
 
 
-def _own_sources(module: nn.Module) -> set[Path]:
-    kinds = {kind for child in module.modules() for kind in type(child).__mro__}
+def own_sources(modules: Iterable[nn.Module]) -> list[Path]:
+    """Return the files of their classes that are neither torch's nor torchvision's, sorted."""
+    kinds = {kind for module in modules for kind in type(module).__mro__}
     foreign = {kind.__module__ for kind in kinds if kind.__module__.partition(".")[0] not in _VERSIONED}
     files = {getattr(sys.modules.get(name), "__file__", None) for name in foreign}
-    return {Path(file) for file in files if file is not None and Path(file).is_file()}
+    return sorted({Path(file) for file in files if file is not None and Path(file).is_file()})
 
 
 def key_of(**parts: Any) -> str:

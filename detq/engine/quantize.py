@@ -17,6 +17,7 @@ from detq.engine.compiler import export, quiet
 from detq.engine.dense import DenseStages
 from detq.engine.detector import LEAST_BLOCKS, Dense, StagedDetector
 from detq.engine.observe import Observed, dynamic_shapes, observe
+from detq.engine.settings import glue_digest
 from detq.errors import QuantizationError, UnsupportedError
 from detq.files import atomic_path
 from detq.quantization.plan import Plan, StageRule
@@ -46,9 +47,12 @@ class Programs:
     ) -> None:
         self._detector, self._stages, self._names, self._pixels = detector, stages, names, pixels
         self._calibration, self._found, self._say = calibration, found, say
+        self._glue = glue_digest(detector)  # now: a detector's own parts may note things when they run
 
     def key(self, stage: str, rule: StageRule) -> str:
         """Return what identifies a graph: weights, calibration, what stays in floating point, sources and versions.
+
+        The glue is part of it: of one image, two detectors with the same weights may show a stage other values.
 
         Raises:
             QuantizationError: there are no calibration images.
@@ -58,6 +62,7 @@ class Programs:
             stage=stage,
             weights=self._stages.digest(stage),
             upstream=sorted(self._stages.digest(one) for one in self._stages),
+            glue=self._glue,
             keep=sorted(rule.keep),
             calibration=self._chosen().describe(),
             reduce_range=self._found.reduce_range,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import multiprocessing
 import os
 import shutil
@@ -12,12 +13,18 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from detq.engine import cache
 from detq.engine.cache import surroundings, weights_digest
+from detq.engine.calibration import CalibrationChoice
+from detq.engine.capability import capability
 from detq.engine.dense import DenseStages
 from detq.engine.packages import Packages
+from detq.engine.quantize import Programs
 from detq.quantization.plan import StageRule
+from detq.quantization.recipes import INT8
 from tests.engine.small import small_detector
 
 RULE = StageRule("inductor", "fp32")
@@ -230,3 +237,70 @@ def test_a_users_own_code_is_part_of_the_digest(tmp_path, monkeypatch):
         assert weights_digest(module) != before
     finally:
         del sys.modules["own_module_of_a_user"]
+
+
+def _calibration_key(detector):
+    programs = Programs(
+        detector,
+        DenseStages(detector, pixels=True),
+        ("0", "1"),
+        pixels=True,
+        calibration=CalibrationChoice(images=2).draw(),
+        found=capability(),
+        say=print,
+    )
+    return programs.key("box_head", INT8.rule("box_head"))
+
+
+class Squeezing(GeneralizedRCNNTransform):
+    """A transform of one's own."""
+
+
+def _weighted(detector):
+    detector.rpn.box_coder.weights = (2.0, 2.0, 1.0, 1.0)
+
+
+def _anchors(detector):
+    detector.rpn.anchor_generator = AnchorGenerator(((16, 48),) * 3, ((0.5, 1.0, 2.0),) * 3)
+
+
+def _kept(detector):
+    detector.rpn._pre_nms_top_n["testing"] = 100
+
+
+def _another_transform(detector):
+    detector.transform.__class__ = Squeezing
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda detector: setattr(detector.transform, "min_size", (64,)),
+        lambda detector: setattr(detector.transform, "max_size", 128),
+        lambda detector: setattr(detector.rpn, "nms_thresh", 0.5),
+        lambda detector: setattr(detector.roi_heads, "score_thresh", 0.5),
+        lambda detector: setattr(detector.roi_heads.box_roi_pool, "sampling_ratio", 1),
+        lambda detector: detector.transform.register_buffer("offset", torch.ones(1)),
+        _weighted,
+        _anchors,
+        _kept,
+        _another_transform,
+    ],
+    ids=["short side", "long side", "nms", "score", "samples", "buffer", "weights", "anchors", "top n", "class"],
+)
+def test_the_same_weights_behind_other_glue_are_another_calibration(change):
+    """Images of another size, or other proposals, show the stages other values."""
+    detector = small_detector()
+    before = _calibration_key(detector)
+    change(detector)
+    assert _calibration_key(detector) != before
+
+
+def test_a_detector_that_has_run_finds_its_calibration_again():
+    """What torchvision's parts note on the way is not a setting, and a copy is no other detector."""
+    detector = small_detector(masks=True)
+    before = _calibration_key(detector)
+    with torch.inference_mode():
+        detector([torch.rand(3, 80, 120)])
+    assert detector.roi_heads.box_roi_pool.scales is not None
+    assert _calibration_key(detector) == _calibration_key(copy.deepcopy(detector)) == before
