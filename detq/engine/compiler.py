@@ -83,19 +83,16 @@ def _aligning_compiler() -> Path:
     return script
 
 
-def export(
-    module: nn.Module, args: tuple[Tensor, ...], dynamic: Any = None, *, strict: bool = False
-) -> torch.export.ExportedProgram:
+def export(module: nn.Module, args: tuple[Tensor, ...], dynamic: Any = None) -> torch.export.ExportedProgram:
     """Return `module` as one graph.
 
     Args:
         module: in eval mode, without branches on data.
         args: an example of its inputs.
         dynamic: see `torch.export.export`'s `dynamic_shapes`; by default every dimension is fixed.
-        strict: see there.
     """
     with torch.no_grad(), quiet():
-        return torch.export.export(module, args, dynamic_shapes=dynamic, strict=strict)
+        return torch.export.export(module, args, dynamic_shapes=dynamic)
 
 
 def compile_exported(program: torch.export.ExportedProgram, path: Path) -> None:

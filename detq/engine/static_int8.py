@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import operator
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,6 +23,9 @@ __all__ = ["convert", "float_modules", "prepare", "register", "unsupported_reaso
 
 EPS = 2**-12
 """Least scale, as in torchao's own settings."""
+
+OBSERVER = "activation_post_process"
+"""How torchao's observers are called in a graph, also those of weights."""
 
 
 def unsupported_reason() -> str | None:
@@ -70,7 +74,7 @@ def prepare(
         observer: how ranges are chosen.
 
     Raises:
-        QuantizationError: nothing would be quantized.
+        QuantizationError: nothing would be quantized, or what `keep` names would be too.
     """
     with quiet(), torch.no_grad():
         from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e
@@ -81,16 +85,48 @@ def prepare(
             quantizer.set_module_name_qconfig(path, None)
         prepared: nn.Module = prepare_pt2e(export(stage, args, dynamic).module(), quantizer)
         if not _observes(prepared):
-            # The quantizer goes by what a layer comes from, and torch 2.9 notes that in strict exports only.
-            strict = export(stage, args, dynamic, strict=True)
-            prepared = prepare_pt2e(strict.module(check_guards=False), quantizer)
+            graph: Any = export(stage, args, dynamic).module(check_guards=False)  # torch 2.9 writes some that fail
+            _note_sources(graph, stage)
+            prepared = prepare_pt2e(graph, quantizer)
     if not _observes(prepared):
         raise QuantizationError(f"{type(stage).__name__}: the quantizer found nothing to quantize")
+    if broken := _observed_layers(prepared) & set(float_modules(stage, keep)):
+        raise QuantizationError(
+            f"{type(stage).__name__}: the quantizer did not leave {', '.join(sorted(broken))} in floating point"
+        )
     return prepared
 
 
+def _note_sources(graph: fx.GraphModule, stage: nn.Module) -> None:
+    """Note which class a node comes from, as strict exports do: torchao 0.14 finds layers by nothing else.
+
+    A strict export by torch 2.9 itself is of no use, because it leaves modules out of the paths that it notes.
+    """
+    for node in graph.graph.nodes:
+        if node.target in _SUMS:
+            node.meta["source_fn_stack"] = [(node.name, _SUMS[node.target])]
+        elif stack := node.meta.get("nn_module_stack"):
+            path = next(reversed(stack.values()))[0]
+            child = stage.get_submodule(path)
+            if not list(child.children()):
+                node.meta["source_fn_stack"] = [(path, type(child))]
+
+
+_SUMS = {torch.ops.aten.add.Tensor: operator.add, torch.ops.aten.add_.Tensor: operator.iadd}
+
+
+def _observed_layers(prepared: Any) -> set[str]:
+    """Return the paths of the layers whose weights are observed."""
+    weights = (
+        node.all_input_nodes[0]
+        for node in prepared.graph.nodes
+        if node.op == "call_module" and str(node.target).startswith(OBSERVER)
+    )
+    return {str(node.target).rpartition(".")[0] for node in weights if node.op == "get_attr"}
+
+
 def _observes(prepared: nn.Module) -> bool:
-    return any("activation_post_process" in name for name, _ in prepared.named_modules())
+    return any(OBSERVER in name for name, _ in prepared.named_modules())
 
 
 def _config(observer: str, *, reduce_range: bool) -> Any:

@@ -227,6 +227,17 @@ def test_predict_runs_the_file(exported, noise, tmp_path):
     assert len(result["detections"]) == exported[1].compared
 
 
+def test_what_the_recipe_lost_is_said_when_the_file_runs(artifact, noise, tmp_path):
+    """Whoever opens it need not have seen the export."""
+    assert manifest_of(artifact).notes == detq.load(artifact).notes
+    rewrite(artifact, lambda content: content.update(notes=["the backbone runs in fp32: no bf16 here"]))
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    arguments = [tmp_path / "noise.png", "--artifact", artifact, "--out", tmp_path, "--json"]
+    done = CliRunner().invoke(app, ["predict", *map(str, arguments)])
+    assert done.exception is None
+    assert done.stderr.count("the backbone runs in fp32: no bf16 here.") == 1
+
+
 def test_another_size_is_compiled_with_a_sentence(exported, noise, capsys):
     """From the graphs in the file; the answer is that of torchvision's detector up to quantization."""
     image = np.ascontiguousarray(noise[:, :96])

@@ -109,3 +109,20 @@ def test_every_format_can_be_written_and_read(one):
     """The list imports nothing, so a slip in a target would show only when somebody uses it."""
     assert callable(one.resolve_writer())
     assert callable(one.resolve_reader())
+
+
+@pytest.mark.parametrize("command", ["predict", "export", "quantize"])
+def test_freed_memory_is_kept_while_a_model_runs(exported, tmp_path, monkeypatch, command):
+    """As it is where speed is measured: a user gets the time that a table told."""
+    script, _, image = exported
+    random = ("--weights", "random", "--classes", "car")
+    arguments = {
+        "predict": (image, "--artifact", script, "--out", tmp_path),
+        "export": (f"{SMALL}-fp32", "--format", "torchscript", "--out", tmp_path / "a.ts", *random, "--image", image),
+        "quantize": (script, "--out", tmp_path / "a.ts"),
+    }
+    asked = []
+    monkeypatch.setattr("detq.measure.threads.keep_freed_memory", lambda: asked.append(True))
+    done = _detq(command, *arguments[command], "--threads", "1")
+    assert done.exception is None or isinstance(done.exception, DetqError), done.exception
+    assert asked == [True]

@@ -15,6 +15,9 @@ from torchvision.ops import SqueezeExcitation
 
 from detq.engine import static_int8
 from detq.engine.bias import channel_means, correct_bias
+from detq.engine.dense import DenseStages
+from detq.errors import QuantizationError
+from tests.engine.small import small_detector
 
 pytestmark = pytest.mark.skipif(static_int8.unsupported_reason() is not None, reason="torchao is not installed")
 
@@ -82,6 +85,29 @@ def test_what_is_kept_stays_in_floating_point():
     _, prepared = _observed(keep=("squeeze", "last"))
     expected = {path: not path.startswith(("squeeze", "last")) for path in LAYERS}
     assert _layers(static_int8.convert(prepared)) == expected
+
+
+def test_what_is_kept_of_a_whole_backbone_stays_in_floating_point():
+    """Modules in modules in modules are called by their whole path, whichever torch noted it."""
+    stage = DenseStages(small_detector(), pixels=True)["backbone"]
+    image = (torch.randint(0, 256, (1, 3, 96, 128), dtype=torch.uint8),)
+    prepared = static_int8.prepare(stage, image, None, keep=("body.body.0", "body.fpn.layer_blocks.1"))
+    with torch.no_grad():
+        prepared(*image)
+    found = _layers(static_int8.convert(prepared))
+    kept = {path for path in found if path.startswith(("body.body.0", "body.fpn.layer_blocks.1"))}
+    assert len(kept) == 3
+    assert found == {path: path not in kept for path in found}
+    assert len(found) == 8
+
+
+def test_a_quantizer_that_quantizes_what_is_kept_is_noticed(monkeypatch):
+    """It would be another recipe under the same name."""
+    from torchao.quantization.pt2e.quantizer.x86_inductor_quantizer import X86InductorQuantizer
+
+    monkeypatch.setattr(X86InductorQuantizer, "set_module_name_qconfig", lambda self, *_about: self)
+    with pytest.raises(QuantizationError, match=r"Block: the quantizer did not leave squeeze.fc1, squeeze.fc2 in fl"):
+        static_int8.prepare(Block().eval(), _images(1)[0], None, keep=("squeeze",))
 
 
 @pytest.mark.parametrize("observer", ["mse", "minmax", "percentile"])
