@@ -16,8 +16,8 @@ from detq.engine.cache import key_of, own_sources
 __all__ = ["glue_digest"]
 
 _TORCHS_OWN = frozenset(vars(nn.Module()))
-_FROM_RUNNING = frozenset({"scales", "map_levels", "cell_anchors"})
-"""What torchvision's pooler and anchors note when they run: it follows from the rest."""
+_FROM_RUNNING = frozenset({"scales", "map_levels"})
+"""What torchvision's pooler notes when it runs: it follows from the rest."""
 
 
 def glue_digest(detector: Any) -> str:
@@ -61,8 +61,9 @@ def _plain(value: Any, *, within: bool = False) -> Any:
         return [str(value.dtype), value.tolist()]
     if isinstance(value, Mapping):
         return [[str(name), _plain(one, within=within)] for name, one in value.items()]
-    if isinstance(value, list | tuple):
-        return [_plain(one, within=within) for one in value]
+    if isinstance(value, list | tuple | set | frozenset):
+        ordered = value if isinstance(value, list | tuple) else sorted(value, key=str)
+        return [_plain(one, within=within) for one in ordered]
     if callable(value):
         return getattr(value, "__qualname__", _class_of(value))
     held = {} if within else getattr(value, "__dict__", {})

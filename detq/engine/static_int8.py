@@ -24,8 +24,10 @@ __all__ = ["convert", "float_modules", "prepare", "register", "unsupported_reaso
 EPS = 2**-12
 """Least scale, as in torchao's own settings."""
 
-OBSERVER = "activation_post_process"
+_OBSERVER = "activation_post_process"
 """How torchao's observers are called in a graph, also those of weights."""
+
+_SUMS = {torch.ops.aten.add.Tensor: operator.add, torch.ops.aten.add_.Tensor: operator.iadd}
 
 
 def unsupported_reason() -> str | None:
@@ -112,21 +114,18 @@ def _note_sources(graph: fx.GraphModule, stage: nn.Module) -> None:
                 node.meta["source_fn_stack"] = [(path, type(child))]
 
 
-_SUMS = {torch.ops.aten.add.Tensor: operator.add, torch.ops.aten.add_.Tensor: operator.iadd}
-
-
 def _observed_layers(prepared: Any) -> set[str]:
     """Return the paths of the layers whose weights are observed."""
     weights = (
         node.all_input_nodes[0]
         for node in prepared.graph.nodes
-        if node.op == "call_module" and str(node.target).startswith(OBSERVER)
+        if node.op == "call_module" and str(node.target).startswith(_OBSERVER)
     )
     return {str(node.target).rpartition(".")[0] for node in weights if node.op == "get_attr"}
 
 
 def _observes(prepared: nn.Module) -> bool:
-    return any(OBSERVER in name for name, _ in prepared.named_modules())
+    return any(_OBSERVER in name for name, _ in prepared.named_modules())
 
 
 def _config(observer: str, *, reduce_range: bool) -> Any:

@@ -264,6 +264,14 @@ def _anchors(detector):
     detector.rpn.anchor_generator = AnchorGenerator(((16, 48),) * 3, ((0.5, 1.0, 2.0),) * 3)
 
 
+def _cells(detector):
+    detector.rpn.anchor_generator.cell_anchors = [2 * cells for cells in detector.rpn.anchor_generator.cell_anchors]
+
+
+def _dropped(detector):
+    detector.roi_heads.dropped_labels = {3}
+
+
 def _kept(detector):
     detector.rpn._pre_nms_top_n["testing"] = 100
 
@@ -283,14 +291,30 @@ def _another_transform(detector):
         lambda detector: detector.transform.register_buffer("offset", torch.ones(1)),
         _weighted,
         _anchors,
+        _cells,
+        _dropped,
         _kept,
         _another_transform,
     ],
-    ids=["short side", "long side", "nms", "score", "samples", "buffer", "weights", "anchors", "top n", "class"],
+    ids=[
+        "short side",
+        "long side",
+        "nms",
+        "score",
+        "samples",
+        "buffer",
+        "weights",
+        "anchors",
+        "cells",
+        "set",
+        "top n",
+        "class",
+    ],
 )
 def test_the_same_weights_behind_other_glue_are_another_calibration(change):
     """Images of another size, or other proposals, show the stages other values."""
     detector = small_detector()
+    detector.roi_heads.dropped_labels = {2}
     before = _calibration_key(detector)
     change(detector)
     assert _calibration_key(detector) != before
